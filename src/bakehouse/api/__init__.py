@@ -1,0 +1,1 @@
+"""The wire: bytes to dicts to one domain call, and back."""
