@@ -1,0 +1,3 @@
+"""Bakehouse: a self-hosted AMI service. ARCHITECTURE.md is the way in."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Parsers and serializers driven by botocore's models, one file per protocol."""

@@ -1,0 +1,1 @@
+"""The bakehouse command: one file per noun."""

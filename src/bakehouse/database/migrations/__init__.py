@@ -1,0 +1,1 @@
+"""Alembic's home: the schema only ever changes by a migration here."""

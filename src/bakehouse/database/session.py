@@ -1,0 +1,63 @@
+"""Engines and transactions.
+
+Invariant: a transaction that writes starts with the write lock (SQLite: BEGIN IMMEDIATE), so it can wait for
+another writer but never fail half-way because of one. Transactions end only at the edge: the gateway for
+requests, a step for workflows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+def _make_sqlite_engine(url: str, begin: str) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        for pragma in (
+            f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class Database:
+    """The rows of one Bakehouse: SQLite in a file, or PostgreSQL.
+
+    ``engine`` is the writing one; the workflow engine shares it, so that a row and the workflow that works
+    on it commit together.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        if self.url.get_backend_name() == "sqlite":
+            self.engine = _make_sqlite_engine(url, "BEGIN IMMEDIATE")
+            self._reading = _make_sqlite_engine(url, "BEGIN DEFERRED")
+        else:
+            self.engine = self._reading = sa.create_engine(url, pool_size=20, pool_pre_ping=True)
+
+    @contextmanager
+    def transaction(self, *, mutates: bool = True) -> Iterator[Session]:
+        """One transaction: committed on the way out, rolled back on any error."""
+        with Session(self.engine if mutates else self._reading, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+        self._reading.dispose()

@@ -1,0 +1,107 @@
+"""The one door to the durable workflow engine (DBOS).
+
+A workflow is a plain function of JSON values, registered by name; what it does to the world it does in
+``step`` calls, each of which must be idempotent: a step whose process died is run again.
+
+Invariant: a workflow is enqueued in the transaction that writes the row it works on, so both exist or
+neither. Workflows with the same ``key`` run one after the other, in order.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, StepOptions
+from sqlalchemy.orm import Session
+
+from bakehouse.database.session import Database
+
+Result = TypeVar("Result")
+Workflow = Callable[..., None]
+
+# The application version is pinned: a new release resumes what the old one began.
+_VERSION = "1"
+_POLL_INTERVAL_S = 0.3
+
+# Told after each finished step, in tests that kill the process there: (workflow name, step name).
+StepObserver = Callable[[str, str], None]
+
+
+class Engine:
+    """Runs registered workflows, and finds those that a killed process left unfinished."""
+
+    def __init__(self, database: Database, *, host_name: str, after_step: StepObserver | None = None) -> None:
+        # DBOS keeps one instance per process; ours is it.
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        self._database = database
+        self._queue = f"host-{host_name}"
+        self._after_step = after_step
+        self._url = database.url.render_as_string(hide_password=False)
+        self._dbos = DBOS(
+            config=DBOSConfig(
+                name="bakehouse",
+                system_database_url=self._url,
+                system_database_engine=database.engine,
+                application_version=_VERSION,
+                executor_id=host_name,
+                log_level="WARNING",
+                run_migrations=False,
+                max_executor_threads=32,
+            )
+        )
+        self._client: DBOSClient | None = None
+
+    def register(self, name: str, function: Workflow) -> None:
+        """Make ``function`` known under ``name``; all are registered before ``launch``."""
+        DBOS.workflow(name=name)(_named(function, name))
+
+    def launch(self) -> None:
+        """Create the engine's tables, resume what was unfinished, and listen to this host's queue."""
+        # On connections of its own: ours begin their transactions themselves.
+        DBOS.migrate(self._url)
+        DBOS.launch()
+        DBOS.register_queue(
+            self._queue,
+            partition_worker_concurrency=1,
+            worker_concurrency=16,
+            polling_interval_sec=_POLL_INTERVAL_S,
+            on_conflict="always_update",
+        )
+        self._client = DBOSClient(
+            system_database_url=self._url,
+            system_database_engine=self._database.engine,
+        )
+
+    def enqueue(self, session: Session, name: str, *arguments: Any, key: str, workflow_id: str) -> None:
+        """Add a workflow to the caller's transaction. The same ``workflow_id`` runs once, ever."""
+        assert self._client is not None, "enqueue before launch"
+        options = EnqueueOptions(
+            workflow_name=name,
+            queue_name=self._queue,
+            workflow_id=workflow_id,
+            queue_partition_key=key,
+            app_version=_VERSION,
+        )
+        self._client.enqueue_in_transaction(session, options, *arguments)
+
+    def step(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run one step of the workflow we are in; its result is remembered, its effects must be idempotent."""
+        name = function.__name__
+        result: Result = DBOS.run_step(StepOptions(name=name), function, *arguments)
+        if self._after_step is not None:
+            self._after_step(str(DBOS.workflow_id), name)
+        return result
+
+    def close(self) -> None:
+        """Stop taking work and let running steps end (bounded); unfinished workflows resume at next start."""
+        if self._client is not None:
+            self._client.destroy()
+        DBOS.destroy(workflow_completion_timeout_sec=5)
+
+
+def _named(function: Workflow, name: str) -> Workflow:
+    def workflow(*arguments: Any) -> None:
+        function(*arguments)
+
+    workflow.__qualname__ = workflow.__name__ = name
+    return workflow

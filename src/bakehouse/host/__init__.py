@@ -1,0 +1,1 @@
+"""What touches the host directly: programs, files, locks, the event loop."""

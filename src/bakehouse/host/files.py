@@ -1,0 +1,25 @@
+"""Files that are whole or absent, whatever instant the process dies at."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes | str, *, mode: int = 0o600) -> None:
+    """Replace ``path`` in one rename, durable before it becomes visible."""
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def make_private_directory(path: Path, *, owner: int | None = None) -> None:
+    """Create ``path`` (and parents) with mode 0700; give it to ``owner`` when we are root."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    if owner is not None and os.geteuid() == 0:
+        os.chown(path, owner, owner)

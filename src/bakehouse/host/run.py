@@ -1,0 +1,101 @@
+"""The one door to external programs: an argument list, never a shell; a time limit, always."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakehouse.errors import PartError
+
+
+class CommandFailed(PartError):
+    """A program exited non-zero, could not be started, or ran out of time."""
+
+    def __init__(self, argv: Sequence[str], reason: str, stderr: str = "") -> None:
+        tail = stderr.strip()[-2000:]
+        super().__init__(f"{argv[0]}: {reason}" + (f": {tail}" if tail else ""))
+        self.argv = list(argv)
+        self.stderr = stderr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a finished program said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """The unprivileged identity a program runs under when the service is root."""
+
+    uid: int
+    gid: int
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+    check: bool = True,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    credentials: Credentials | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Completed:
+    """Run a program to its end; raise CommandFailed when it fails (unless ``check`` is off).
+
+    ``credentials`` drops to that uid and gid with no supplementary groups before exec.
+    """
+    words = [str(word) for word in argv]
+    try:
+        done = subprocess.run(
+            words,
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **environment} if environment is not None else None,
+            cwd=directory,
+            pass_fds=pass_fds,
+            user=credentials.uid if credentials else None,
+            group=credentials.gid if credentials else None,
+            extra_groups=[] if credentials else None,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(words, f"did not finish within {timeout_s:g} s") from error
+    except OSError as error:
+        raise CommandFailed(words, f"could not be started ({error.strerror})") from error
+    if check and done.returncode != 0:
+        raise CommandFailed(words, f"exit code {done.returncode}", done.stderr)
+    return Completed(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+@contextmanager
+def start_program(
+    argv: Sequence[str | Path], *, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program beside us for the length of a ``with`` block; it is ended on the way out."""
+    words = [str(word) for word in argv]
+    with log.open("ab") if log else Path(os.devnull).open("ab") as output:
+        try:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        except OSError as error:
+            raise CommandFailed(words, f"could not be started ({error.strerror})") from error
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,1 @@
+"""Machines: one QEMU process per instance, spoken to over QMP."""

@@ -1,0 +1,1 @@
+"""VPCs: namespaces, links, firewall, DHCP, DNS and public addresses."""

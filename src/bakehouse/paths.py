@@ -1,0 +1,186 @@
+"""Every file name Bakehouse writes, in one place.
+
+Invariant: no other module joins a name to a state directory. Sockets lie near the root because a Unix
+socket's path may not exceed 107 bytes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceDirectory:
+    """The files of one machine; the directory has mode 0700 and belongs to the machine's own uid."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The machine's frozen spec as JSON, written before QEMU starts (readable by the service only)."""
+        return self.root.parent / f"{self.root.name}.json"
+
+    @property
+    def qmp_socket(self) -> Path:
+        """QEMU's machine protocol."""
+        return self.root / "qmp.sock"
+
+    @property
+    def guest_agent_socket(self) -> Path:
+        """The virtio-serial channel of qemu-guest-agent."""
+        return self.root / "qga.sock"
+
+    @property
+    def nbd_socket(self) -> Path:
+        """Where QEMU exports point-in-time views of disks."""
+        return self.root / "nbd.sock"
+
+    @property
+    def pid_file(self) -> Path:
+        """QEMU's own pid file."""
+        return self.root / "qemu.pid"
+
+    @property
+    def serial_log(self) -> Path:
+        """The guest's serial console, appended over restarts."""
+        return self.root / "serial.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        """QEMU's stdout and stderr."""
+        return self.root / "qemu.log"
+
+    @property
+    def screenshot(self) -> Path:
+        """The last screen dump (PNG)."""
+        return self.root / "screen.png"
+
+    @property
+    def firmware_variables(self) -> Path:
+        """The machine's own UEFI variable store."""
+        return self.root / "uefi-vars.fd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeDirectory:
+    """The files of one volume; mode 0700, owned by the uid of the machine that has it attached."""
+
+    root: Path
+
+    @property
+    def disk(self) -> Path:
+        """The volume's qcow2 overlay."""
+        return self.root / "disk.qcow2"
+
+    def capture(self, snapshot_id: str) -> Path:
+        """The temporary qcow2 that holds overwritten clusters while a snapshot is read."""
+        return self.root / f"capture-{snapshot_id}.qcow2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VpcDirectory:
+    """The files of one VPC's namespace agent."""
+
+    root: Path
+
+    @property
+    def agent_socket(self) -> Path:
+        """The agent's SOCK_SEQPACKET socket, mode 0600."""
+        return self.root / "agent.sock"
+
+    @property
+    def agent_pid(self) -> Path:
+        """The agent's pid and start time."""
+        return self.root / "agent.pid"
+
+    @property
+    def agent_log(self) -> Path:
+        """The agent's stderr."""
+        return self.root / "agent.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateDirectory:
+    """The root of everything a Bakehouse host keeps."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The default SQLite database (rows and workflows)."""
+        return self.root / "bakehouse.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one running service."""
+        return self.root / "lock"
+
+    @property
+    def endpoint(self) -> Path:
+        """The running service's URL and pid, JSON, for the CLI."""
+        return self.root / "endpoint.json"
+
+    @property
+    def credentials(self) -> Path:
+        """The administrator's key of the first start, mode 0600."""
+        return self.root / "credentials.json"
+
+    @property
+    def service_log(self) -> Path:
+        """The service's log when it runs in the background."""
+        return self.root / "service.log"
+
+    @property
+    def blocks(self) -> Path:
+        """The default (local) block store."""
+        return self.root / "blocks"
+
+    @property
+    def bases(self) -> Path:
+        """Hydrated, read-only raw bases; a cache."""
+        return self.root / "bases"
+
+    def base(self, snapshot_id: str) -> Path:
+        """The hydrated raw file of one snapshot."""
+        return self.bases / f"{snapshot_id}.raw"
+
+    @property
+    def accelerator(self) -> Path:
+        """The cached answer of the KVM probe, JSON with the host's boot id."""
+        return self.root / "accelerator.json"
+
+    @property
+    def tun_device(self) -> Path:
+        """Our own node of the tun device, for the unprivileged agents of a service started as root."""
+        return self.root / "tun"
+
+    @property
+    def image_builds(self) -> Path:
+        """Scratch space of base image builds and imports."""
+        return self.root / "build"
+
+    @property
+    def instances(self) -> Path:
+        """One directory per machine."""
+        return self.root / "instances"
+
+    @property
+    def volumes(self) -> Path:
+        """One directory per volume."""
+        return self.root / "volumes"
+
+    @property
+    def vpcs(self) -> Path:
+        """One directory per VPC."""
+        return self.root / "vpcs"
+
+    def instance(self, instance_id: str) -> InstanceDirectory:
+        """The files of one machine."""
+        return InstanceDirectory(root=self.instances / instance_id)
+
+    def volume(self, volume_id: str) -> VolumeDirectory:
+        """The files of one volume."""
+        return VolumeDirectory(root=self.volumes / volume_id)
+
+    def vpc(self, vpc_id: str) -> VpcDirectory:
+        """The files of one VPC."""
+        return VpcDirectory(root=self.vpcs / vpc_id)

@@ -1,0 +1,74 @@
+"""Settings, read once from BAKEHOUSE_* environment variables and command-line options.
+
+Invariant: the frozen ``Settings`` is built in main.py and handed down; no other module reads os.environ.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from bakehouse.paths import StateDirectory
+
+
+def default_state_root(environ: Mapping[str, str], *, is_root: bool) -> Path:
+    """/var/lib/bakehouse for root, else the XDG state home."""
+    if is_root:
+        return Path("/var/lib/bakehouse")
+    state_home = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local/state")
+    return Path(state_home) / "bakehouse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One host's configuration. Every field is documented in docs/settings.md (a test holds it)."""
+
+    state_root: Path
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 4566
+    region: str = "us-east-1"
+    # SQLAlchemy URL; empty means SQLite in the state directory.
+    database_url: str = ""
+    # obstore URL (file:///... or s3://bucket/prefix); empty means the state directory.
+    block_store_url: str = ""
+    public_network: IPv4Network = field(default_factory=lambda: IPv4Network("127.66.0.0/16"))
+    # First host uid of the range from which machines and agents get their own, when started as root.
+    uid_base: int = 1_900_000_000
+    # auto, kvm or tcg.
+    accelerator: str = "auto"
+    # Memory the host keeps for itself, MiB; launches beyond it get InsufficientInstanceCapacity.
+    reserved_memory_mib: int = 1024
+
+    @property
+    def state(self) -> StateDirectory:
+        """Every file of this host."""
+        return StateDirectory(root=self.state_root)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read BAKEHOUSE_<FIELD> for every field; an unreadable value is a ValueError naming the variable."""
+        values: dict[str, object] = {}
+        for name, convert in _CONVERTERS.items():
+            variable = f"BAKEHOUSE_{name.upper()}"
+            if text := environ.get(variable):
+                try:
+                    values[name] = convert(text)
+                except ValueError as error:
+                    raise ValueError(f"{variable}: {error}") from error
+        values.setdefault("state_root", default_state_root(environ, is_root=os.geteuid() == 0))
+        return cls(**values)  # type: ignore[arg-type]  # the converters give each field its type
+
+
+_CONVERTERS = {
+    "state_root": Path,
+    "listen_host": str,
+    "listen_port": int,
+    "region": str,
+    "database_url": str,
+    "block_store_url": str,
+    "public_network": IPv4Network,
+    "uid_base": int,
+    "accelerator": str,
+    "reserved_memory_mib": int,
+}

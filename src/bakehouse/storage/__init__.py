@@ -1,0 +1,1 @@
+"""Blocks, manifests, snapshots, volumes: everything that holds a disk's bytes."""

@@ -1,0 +1,1 @@
+"""The long flows, one per file, read top to bottom."""
