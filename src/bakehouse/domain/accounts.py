@@ -1,0 +1,97 @@
+"""Accounts and their keys.
+
+Invariant: every account has its default VPC, subnets and security group from its first moment on.
+"""
+
+import base64
+import re
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bakehouse.database.models import AccessKey, Account, ServiceSecret
+from bakehouse.domain.vpcs import create_default_vpc
+
+# Owner of the base images: what ``--owners amazon`` finds.
+AMAZON_ALIAS = "amazon"
+
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
+_PAGE_TOKEN_KEY = "page-token-key"  # noqa: S105  the name of a row, not a secret
+
+
+def create_account(
+    session: Session, *, region: str, alias: str | None = None, account_id: str | None = None
+) -> Account:
+    """Make an account with its default VPC; ValueError when the id or the alias cannot be used.
+
+    ``region`` names the zones of the default subnets. Without ``account_id`` a free random one is taken.
+    """
+    if account_id is None:
+        account_id = _free_account_id(session)
+    elif not _ACCOUNT_ID.fullmatch(account_id):
+        raise ValueError(f"an account id has 12 digits, not {account_id!r}")
+    elif session.get(Account, account_id) is not None:
+        raise ValueError(f"the account {account_id} exists already")
+    if alias is not None and find_account(session, alias) is not None:
+        raise ValueError(f"the account alias {alias!r} is taken")
+    account = Account(account_id=account_id, alias=alias)
+    session.add(account)
+    session.flush()
+    create_default_vpc(session, account_id, region=region)
+    return account
+
+
+def find_account(session: Session, id_or_alias: str) -> Account | None:
+    """Return the account with this id or alias."""
+    query = sa.select(Account).where(sa.or_(Account.account_id == id_or_alias, Account.alias == id_or_alias))
+    return session.scalars(query).first()
+
+
+def list_accounts(session: Session) -> list[Account]:
+    """Return all accounts, oldest first."""
+    return list(session.scalars(sa.select(Account).order_by(Account.created_at, Account.account_id)))
+
+
+def ensure_amazon_account(session: Session, *, region: str) -> Account:
+    """Return the account that owns the base images, made when there is none yet."""
+    found = find_account(session, AMAZON_ALIAS)
+    return found if found is not None else create_account(session, region=region, alias=AMAZON_ALIAS)
+
+
+def create_access_key(session: Session, account_id: str) -> AccessKey:
+    """Make a key of the account's administrator, in the form AWS gives keys."""
+    key = AccessKey(
+        access_key_id="AKIA" + base64.b32encode(secrets.token_bytes(10)).decode("ascii"),
+        account_id=account_id,
+        # 30 bytes are 40 characters of base64, as long as AWS's secrets.
+        secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode("ascii"),
+    )
+    session.add(key)
+    session.flush()
+    return key
+
+
+def secret_of(session: Session, access_key_id: str) -> tuple[str, str] | None:
+    """Return (account id, secret) of an active key, or None."""
+    key = session.get(AccessKey, access_key_id)
+    if key is None or not key.is_active:
+        return None
+    return key.account_id, key.secret_access_key
+
+
+def ensure_page_token_key(session: Session) -> bytes:
+    """Return the key that authenticates page tokens; made once, in a transaction that writes."""
+    row = session.get(ServiceSecret, _PAGE_TOKEN_KEY)
+    if row is None:
+        row = ServiceSecret(name=_PAGE_TOKEN_KEY, value=secrets.token_bytes(32))
+        session.add(row)
+        session.flush()
+    return row.value
+
+
+def _free_account_id(session: Session) -> str:
+    while True:
+        account_id = str(secrets.randbelow(900_000_000_000) + 100_000_000_000)
+        if session.get(Account, account_id) is None:
+            return account_id
