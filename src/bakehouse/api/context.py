@@ -1,6 +1,7 @@
 """What an operation is given: who asks, in which transaction, and the host's parts.
 
-Invariant: the gateway alone builds a RequestContext, opens its transaction and commits it, before the reply is sent.
+Invariant: the gateway alone builds a RequestContext, opens its transaction and commits it, before the
+reply is sent.
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ Reply = dict[str, Any]
 class RequestContext:
     """One authenticated request.
 
-    ``session`` is the one transaction of this request: never commit or roll back; raise instead. It is read-only
-    in spirit for operations declared ``mutates=False``. ``host`` is the container main.py injects (the parts and
-    the durable engine's enqueue); the gateway passes it through untouched.
+    ``session`` is the one transaction of this request: never commit or roll back; raise instead. It is
+    read-only in spirit for operations declared ``mutates=False``. ``host`` is the container main.py
+    injects (the parts and the durable engine's enqueue); the gateway passes it through untouched.
     """
 
     request_id: str

@@ -13,9 +13,10 @@ class FilterTable:
 
     ``item`` names the list that is filtered: ``"Images[]"``, or ``"Reservations[].Instances[]"`` (an emptied
     reservation disappears). ``paths`` maps a filter name to a path inside the item (``"State.Name"``,
-    ``"BlockDeviceMappings[].Ebs.VolumeId"``), several paths (either may match), or a function of the item that gives the
-    values. ``outer`` is the same for the enclosing item (the reservation's ``"ReservationId"``). ``tags`` is the path of the
-    tag list, by which ``tag:KEY``, ``tag-key`` and ``tag-value`` work; None when the noun has no tags.
+    ``"BlockDeviceMappings[].Ebs.VolumeId"``), several paths (either may match), or a function of the item
+    that gives the values. ``outer`` is the same for the enclosing item (the reservation's
+    ``"ReservationId"``). ``tags`` is the path of the tag list, by which ``tag:KEY``, ``tag-key`` and
+    ``tag-value`` work; None when the noun has no tags.
     """
 
     item: str

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Paged:
     """How one operation is cut into pages.
 
-    ``result`` names the list in the reply. ``minimum`` and ``maximum`` bound MaxResults. ``ids`` names the parameters that
-    cannot be given together with MaxResults (EC2: InvalidParameterCombination).
+    ``result`` names the list in the reply. ``minimum`` and ``maximum`` bound MaxResults. ``ids`` names the
+    parameters that cannot be given together with MaxResults (EC2: InvalidParameterCombination).
     """
 
     result: str

@@ -1,7 +1,7 @@
 '''The operations this service implements, found by name.
 
-Invariant: the registry is the truth about what is implemented; a parameter that an operation does not declare is
-refused, never silently ignored.
+Invariant: the registry is the truth about what is implemented; a parameter that an operation does not
+declare is refused, never silently ignored.
 
 How to write an operation. Put a function into ``api/operations/<noun>.py``, named ``xform_name(operation)``::
 
@@ -25,24 +25,28 @@ How to write an operation. Put a function into ``api/operations/<noun>.py``, nam
     )
     def describe_key_pairs(context: RequestContext, request: Parameters) -> Reply:
         """List the account's key pairs."""
-        pairs = key_pairs.list_key_pairs(context.session, context.account_id, ids=request.get("KeyPairIds", ()))
+        pairs = key_pairs.list_key_pairs(context.session, context.account_id, request.get("KeyPairIds"))
         return {"KeyPairs": [_key_pair_item(pair) for pair in pairs]}
 
-``request`` is what a boto3 user passes: botocore's names, int/bool/str/bytes/datetime values, missing when absent.
-Return what a boto3 user receives, without ResponseMetadata; None values and missing members are left out. Raise an
-``ApiError`` of ``bakehouse.errors`` to refuse; the transaction is then rolled back.
+``request`` is what a boto3 user passes: botocore's names, int/bool/str/bytes/datetime values, missing when
+absent. Return what a boto3 user receives, without ResponseMetadata; None values and missing members are
+left out. Raise an ``ApiError`` of ``bakehouse.errors`` to refuse; the transaction is then rolled back.
 
-The gateway does before the call: signature, types, enums, required members and unknown parameters against the model, empty
-strings removed (see ``keeps_empty``), undeclared parameters refused, DryRun answered, ClientToken replayed. After the call:
-``Filters`` applied, the page cut and NextToken written, the reply serialized, the transaction committed. So never
-read DryRun, ClientToken, NextToken, MaxResults or (unless for speed) Filters.
+The gateway does before the call: signature, types, enums, required members and unknown parameters against
+the model, empty strings removed (see ``keeps_empty``), undeclared parameters refused, DryRun answered,
+ClientToken replayed. After the call: ``Filters`` applied, the page cut and NextToken written, the reply
+serialized, the transaction committed. So never read DryRun, ClientToken, NextToken, MaxResults or (unless
+for speed) Filters.
 
 ``honours`` lists paths into the request: ``"ImageId"``, ``"Placement.AvailabilityZone"``,
-``"BlockDeviceMappings[].Ebs.VolumeSize"``. A path covers everything beneath it. DryRun and ClientToken are always honoured.
-``harmless`` maps a path to the values that mean "nothing special" and which real clients send although they do not
-need the feature: ``{"EbsOptimized": (False,), "Monitoring.Enabled": (False,)}``; every other value is refused.
-``keeps_empty`` lists the paths at which an empty string is a value (a tag's value, a description being cleared).
-Paths are checked against botocore's model when the registry is made, so a typo fails at start.
+``"BlockDeviceMappings[].Ebs.VolumeSize"``. A path covers everything beneath it. DryRun and ClientToken are
+always honoured.
+``harmless`` maps a path to the values that mean "nothing special" and which real clients
+send although they do not need the feature: ``{"EbsOptimized": (False,), "Monitoring.Enabled": (False,)}``;
+every other value is refused.
+``keeps_empty`` lists the paths at which an empty string is a value (a tag's
+value, a description being cleared). Paths are checked against botocore's model when the registry is made,
+so a typo fails at start.
 '''
 
 import importlib
