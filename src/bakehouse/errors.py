@@ -147,6 +147,17 @@ def invalid_value_for(name: str, value: object, reason: str = "") -> ApiError:
     return ApiError("InvalidParameterValue", message)
 
 
+def invalid_character(name: str) -> ApiError:
+    """A character that no reply could carry, such as NUL."""
+    return ApiError("InvalidCharacter", f"The parameter {name} has a character that is not valid")
+
+
+def filter_limit_exceeded() -> ApiError:
+    """More than 200 filter values, or one longer than 255 characters."""
+    message = "A request can have at most 200 filter values, each of at most 255 characters."
+    return ApiError("FilterLimitExceeded", message)
+
+
 def invalid_parameter_combination(message: str) -> ApiError:
     """Parameters that exclude each other."""
     return ApiError("InvalidParameterCombination", message)

@@ -56,10 +56,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from botocore import xform_name
-
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.models import xform_name
 from bakehouse.api.pagination import Paged
 
 Handler = Callable[[RequestContext, Parameters], Reply]
