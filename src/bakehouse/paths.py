@@ -71,6 +71,11 @@ class VolumeDirectory:
         """The volume's qcow2 overlay."""
         return self.root / "disk.qcow2"
 
+    @property
+    def disk_part(self) -> Path:
+        """The overlay until it is whole."""
+        return self.root / "disk.qcow2.part"
+
     def capture(self, snapshot_id: str) -> Path:
         """The temporary qcow2 that holds overwritten clusters while a snapshot is read."""
         return self.root / f"capture-{snapshot_id}.qcow2"
@@ -135,6 +140,11 @@ class StateDirectory:
         return self.root / "blocks"
 
     @property
+    def block_store_lock(self) -> Path:
+        """Shared by writers of the block store, held alone by its collector."""
+        return self.root / "blocks.lock"
+
+    @property
     def bases(self) -> Path:
         """Hydrated, read-only raw bases; a cache."""
         return self.root / "bases"
@@ -142,6 +152,10 @@ class StateDirectory:
     def base(self, snapshot_id: str) -> Path:
         """The hydrated raw file of one snapshot."""
         return self.bases / f"{snapshot_id}.raw"
+
+    def base_part(self, snapshot_id: str, token: str) -> Path:
+        """A base while it is being written; ``token`` keeps two writers apart."""
+        return self.bases / f".{snapshot_id}.{token}.part"
 
     @property
     def accelerator(self) -> Path:
