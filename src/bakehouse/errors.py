@@ -189,6 +189,11 @@ def request_entity_too_large(limit_bytes: int) -> ApiError:
     return ApiError("RequestEntityTooLarge", f"The request is larger than {limit_bytes} bytes", status=413)
 
 
+def request_timeout() -> ApiError:
+    """The body did not arrive in time (408, which clients retry)."""
+    return ApiError("RequestTimeout", "The request did not arrive in time", status=408)
+
+
 def internal_error() -> ApiError:
     """A bug of ours, or something the operation could not foresee; the log has it under the request id."""
     return ApiError("InternalError", "An internal error has occurred", status=500)

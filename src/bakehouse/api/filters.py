@@ -1,10 +1,50 @@
-"""Filters, solved once: a table per Describe operation says where in its reply each filter looks."""
+"""Filters, solved once: a table per Describe operation says where in its reply each filter looks.
 
-from collections.abc import Callable, Iterable, Mapping
+Invariant: filters see exactly what the client would see, the reply's own items; an unknown filter name is
+refused.
+
+A table, and what the gateway does with it::
+
+    IMAGE_FILTERS = FilterTable(
+        item="Images[]",
+        paths={
+            "image-id": "ImageId",
+            "state": "State",
+            "is-public": "Public",  # booleans are matched as "true" and "false"
+            "block-device-mapping.snapshot-id": "BlockDeviceMappings[].Ebs.SnapshotId",
+            "owner-alias": ("ImageOwnerAlias", "OwnerId"),  # either may match
+            "name-length": lambda image: [str(len(image["Name"]))],
+        },
+        tags="Tags",
+    )
+
+    reply = {"Images": [{"ImageId": "ami-1", "Name": "web-1"}, {"ImageId": "ami-2", "Name": "db"}]}
+    IMAGE_FILTERS.apply([{"Name": "name", "Values": ["web*", "mail?"]}], reply)
+    # reply["Images"] now holds ami-1 only
+
+Values of one filter are alternatives, several filters must all match. ``*`` stands for any text and ``?``
+for one character; a backslash takes their meaning away. Matching is case-sensitive. Sources: EC2 User
+Guide, "List and filter your resources"; limits: the same page (200 values, 255 characters).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from bakehouse import errors
+from bakehouse.api.models import split_path
+from bakehouse.api.protocol.scalars import write_time_ms
+
+Item = Mapping[str, Any]
 FilterPath = str | tuple[str, ...] | Callable[[Mapping[str, Any]], Iterable[Any]]
+_Values = Callable[[Item], Iterable[Any]]
+_Matches = Callable[[str], object]
+
+_MAX_VALUES = 200
+_MAX_VALUE_LENGTH = 255
+_WILD = re.compile(r"\\(.)|([*?])", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +63,126 @@ class FilterTable:
     paths: Mapping[str, FilterPath]
     outer: Mapping[str, FilterPath] = field(default_factory=dict)
     tags: str | None = None
+
+    def apply(self, filters: Sequence[Item], reply: dict[str, Any]) -> None:
+        """Keep in ``reply`` only what all ``filters`` (botocore's ``Filters``) match.
+
+        Raises InvalidParameterValue for an unknown filter, FilterLimitExceeded for too many values.
+        """
+        if not filters:
+            return
+        _check_limits(filters)
+        outer_tests: list[_Test] = []
+        item_tests: list[_Test] = []
+        for each in filters:
+            name, matches = str(each["Name"]), _make_matches(each["Values"])
+            if name in self.outer:
+                outer_tests.append(_Test(_compile(self.outer[name]), matches))
+            else:
+                item_tests.append(_Test(self._find_values(name), matches))
+        self._reduce(reply, outer_tests, item_tests)
+
+    def _find_values(self, name: str) -> _Values:
+        if name in self.paths:
+            return _compile(self.paths[name])
+        if self.tags is not None:
+            if name.startswith("tag:"):
+                key = name.removeprefix("tag:")
+                return lambda item: (tag.get("Value", "") for tag in self._tags(item) if tag["Key"] == key)
+            if name == "tag-key":
+                return lambda item: (tag["Key"] for tag in self._tags(item))
+            if name == "tag-value":
+                return lambda item: (tag.get("Value", "") for tag in self._tags(item))
+        raise errors.invalid_parameter_value(f"The filter '{name}' is invalid")
+
+    def _tags(self, item: Item) -> Iterator[Any]:
+        assert self.tags is not None
+        return values_at(item, [*split_path(self.tags), "[]"])
+
+    def _reduce(self, reply: dict[str, Any], outer: list["_Test"], inner: list["_Test"]) -> None:
+        lists = self.item.split("[]")[:-1]
+        if len(lists) == 1:
+            reply[lists[0]] = [item for item in reply.get(lists[0], ()) if _passes(item, inner)]
+            return
+        outer_name, inner_name = lists[0], lists[1].removeprefix(".")
+        kept = []
+        for group in reply.get(outer_name, ()):
+            if not _passes(group, outer):
+                continue
+            members = [item for item in group.get(inner_name, ()) if _passes(item, inner)]
+            if members or not inner:
+                kept.append({**group, inner_name: members})
+        reply[outer_name] = kept
+
+
+@dataclass(frozen=True)
+class _Test:
+    values: _Values
+    matches: _Matches
+
+
+def _passes(item: Item, tests: list[_Test]) -> bool:
+    return all(
+        any(test.matches(_as_text(value)) for value in test.values(item) if value is not None)
+        for test in tests
+    )
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return write_time_ms(value) if isinstance(value, datetime) else str(value)
+
+
+def values_at(item: Any, steps: Sequence[str]) -> Iterator[Any]:
+    """Give every value that a split path reaches in an item; absent members give none."""
+    if item is None:
+        return
+    if not steps:
+        yield item
+    elif steps[0] == "[]":
+        for element in item:
+            yield from values_at(element, steps[1:])
+    else:
+        yield from values_at(item.get(steps[0]), steps[1:])
+
+
+def _compile(path: FilterPath) -> _Values:
+    if callable(path):
+        return path
+    paths = [list(split_path(each)) for each in ((path,) if isinstance(path, str) else path)]
+    return lambda item: (value for steps in paths for value in values_at(item, steps))
+
+
+def _make_matches(values: Sequence[str]) -> _Matches:
+    """One test for all the values of a filter."""
+    if not any(_WILD.search(value) for value in values):
+        return frozenset(values).__contains__
+    return re.compile("|".join(_make_pattern(value) for value in values), re.DOTALL).fullmatch
+
+
+def _make_pattern(value: str) -> str:
+    pieces: list[str] = []
+    end = 0
+    for match in _WILD.finditer(value):
+        pieces.append(re.escape(value[end : match.start()]))
+        escaped, wild = match.groups()
+        piece = re.escape(escaped) if escaped is not None else (".*" if wild == "*" else ".")
+        # "**" means no more than "*", and would make matching slow.
+        if not (piece == ".*" and pieces[-1] == "" and len(pieces) > 1 and pieces[-2] == ".*"):
+            pieces.append(piece)
+        end = match.end()
+    return "".join(pieces) + re.escape(value[end:])
+
+
+def _check_limits(filters: Sequence[Item]) -> None:
+    for number, each in enumerate(filters, 1):
+        if "Name" not in each:
+            raise errors.missing_parameter(f"Filter.{number}.Name")
+        if not each.get("Values"):
+            raise errors.missing_parameter(f"Filter.{number}.Value")
+    values = [value for each in filters for value in each["Values"]]
+    if len(values) > _MAX_VALUES or any(len(value) > _MAX_VALUE_LENGTH for value in values):
+        raise errors.filter_limit_exceeded()

@@ -1,0 +1,168 @@
+"""HTTP around the gateway: reading a request within limits, a bounded thread pool, and the app.
+
+Invariant: a slow, huge or vanished client costs a bounded amount of memory and never a worker thread.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from bakehouse import errors
+from bakehouse.api.gateway import Reply
+from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from bakehouse.api.sigv4 import HttpRequest
+from bakehouse.errors import ApiError
+
+_THREADS = 16
+# Requests read but not yet answered; beyond them a client is told to come back.
+_MAX_WAITING = 256
+_BODY_TIMEOUT_S = 20
+_UNREAD_BODY = (408, 413, 503)
+_WELCOME = """This is Bakehouse, a self-hosted service that speaks the EC2 API.
+Point an AWS client at this address: export AWS_ENDPOINT_URL=http://HOST:PORT, with a key of yours.
+"""
+
+
+class Answers(Protocol):
+    """What the app needs of the gateway."""
+
+    def answer(self, request: HttpRequest) -> Reply:
+        """Answer one request; runs in a worker thread."""
+        ...
+
+    def refuse(self, error: ApiError) -> Reply:
+        """Make the reply to a request that could not be read."""
+        ...
+
+
+class _Endpoint:
+    def __init__(self, gateway: Answers, body_timeout_s: float) -> None:
+        self._gateway = gateway
+        self._body_timeout_s = body_timeout_s
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+        self._waiting = 0
+
+    async def answer(self, request: Request) -> Response:
+        """Answer an API request; a browser that only looks gets a line of text."""
+        if (
+            request.method in ("GET", "HEAD")
+            and not request.url.query
+            and "authorization" not in request.headers
+        ):
+            return PlainTextResponse(_WELCOME)
+        try:
+            return _respond(await self._answer(request))
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    async def _answer(self, request: Request) -> Reply:
+        if self._waiting >= _MAX_WAITING:
+            return self._gateway.refuse(
+                errors.service_unavailable("Too many requests are waiting; try again.")
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                body = await _read_body(request)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._threads, self._gateway.answer, _make_request(request, body)
+            )
+        except TimeoutError:
+            return self._gateway.refuse(errors.request_timeout())
+        except ApiError as error:
+            return self._gateway.refuse(error)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Wait for the requests that are being answered."""
+        self._threads.shutdown(wait=True)
+
+
+async def _read_body(request: Request) -> bytes:
+    stated = request.headers.get("content-length", "0")
+    if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
+        raise errors.request_entity_too_large(MAX_BODY_BYTES)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise errors.request_entity_too_large(MAX_BODY_BYTES)
+    return bytes(body)
+
+
+def _make_request(request: Request, body: bytes) -> HttpRequest:
+    scope = request.scope
+    return HttpRequest(
+        method=scope["method"],
+        raw_path=scope.get("raw_path") or b"/",
+        query=scope["query_string"],
+        headers=tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
+        ),
+        body=body,
+    )
+
+
+def _respond(reply: Reply) -> Response:
+    headers = {"x-amzn-requestid": reply.request_id, "cache-control": "no-cache, no-store"}
+    if reply.status in _UNREAD_BODY:
+        # What is left of a body that was not read would be taken for the next request.
+        headers["connection"] = "close"
+    return Response(reply.body, reply.status, headers=headers, media_type=reply.content_type)
+
+
+async def _health(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def create_app(
+    gateway: Answers,
+    *,
+    more_routes: Sequence[BaseRoute] = (),
+    on_stop: Callable[[], None] | None = None,
+    body_timeout_s: float = _BODY_TIMEOUT_S,
+) -> Starlette:
+    """Return the ASGI app: the API at ``/``, ``/health``, and ``more_routes`` (the console's files)."""
+    endpoint = _Endpoint(gateway, body_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(endpoint.close)
+        if on_stop is not None:
+            await asyncio.to_thread(on_stop)
+
+    routes: list[BaseRoute] = [
+        Route("/health", _health),
+        Route("/", endpoint.answer, methods=["GET", "HEAD", "POST"]),
+        *more_routes,
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def make_server(app: Any, *, host: str, port: int) -> uvicorn.Server:
+    """Return a uvicorn server with the limits this service needs; the caller runs it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=65,
+            timeout_graceful_shutdown=10,
+            limit_concurrency=1000,
+            ws="none",
+        )
+    )

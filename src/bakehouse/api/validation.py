@@ -1,0 +1,189 @@
+"""Parameters against the model and against what the operation declares.
+
+Invariant: what reaches an operation has every required member, only values the model's enums and ranges
+allow, no empty string that was not asked for, and no parameter the operation does not honour.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bakehouse import errors
+from bakehouse.api.models import Shape, get_operation_model, input_members, shape_at, split_path
+from bakehouse.api.registry import Operation
+
+WireName = Callable[[str, Shape], str]
+# Removes what counts as absent and checks the rest; gives _NOTHING when nothing is left.
+_Check = Callable[[Any, str], Any]
+_NOTHING = object()
+
+# A tag's value and a filter's values may be empty wherever they stand.
+_ALWAYS_KEEPS_EMPTY = {("Tag", "Value"), ("Filter", "Values")}
+_SOLVED_BY_GATEWAY = ("DryRun", "ClientToken")
+
+
+@dataclass(kw_only=True)
+class _Rule:
+    """What an operation declares at one path; ``children`` are the paths beneath."""
+
+    is_honoured: bool = False
+    keeps_empty: bool = False
+    harmless: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.children: dict[str, _Rule] = {}
+
+    def at(self, path: str) -> "_Rule":
+        rule = self
+        for step in split_path(path):
+            rule = rule.children.setdefault(step, _Rule())
+        return rule
+
+    def below(self, step: str) -> "_Rule":
+        """The rule for a member; what is beneath an honoured path is honoured."""
+        rule = self.children.get(step)
+        if rule is None:
+            return _Rule(is_honoured=self.is_honoured)
+        rule.is_honoured = rule.is_honoured or self.is_honoured
+        return rule
+
+
+def _honoured_paths(operation: Operation, members: Mapping[str, Shape]) -> Iterable[str]:
+    yield from operation.honours
+    yield from (name for name in _SOLVED_BY_GATEWAY if name in members)
+    if operation.filters is not None:
+        yield "Filters"
+    if operation.paged is not None:
+        yield from ("MaxResults", "NextToken")
+
+
+def _make_rules(operation: Operation) -> _Rule:
+    model = get_operation_model(operation.service, operation.name)
+    root = _Rule()
+    for path in _honoured_paths(operation, input_members(model)):
+        shape_at(model.input_shape, path)
+        root.at(path).is_honoured = True
+    for path, values in operation.harmless.items():
+        if shape_at(model.input_shape, path).type_name in ("structure", "list"):
+            raise ValueError(f"harmless values are for single parameters, not for {path}")
+        root.at(path).harmless = values
+    for path in operation.keeps_empty:
+        shape_at(model.input_shape, path)
+        root.at(path).keeps_empty = True
+    return root
+
+
+class Validator:
+    """Checks the parameters of one operation; made once, raises ValueError for a path the model does not
+    have.
+    """
+
+    def __init__(self, operation: Operation, wire_name: WireName) -> None:
+        self._wire_name = wire_name
+        self._paged = operation.paged
+        model = get_operation_model(operation.service, operation.name)
+        rules = _make_rules(operation)
+        self._check = self._structure(model.input_shape, rules) if model.input_shape else None
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters without what counts as absent; raise the client's error otherwise."""
+        if self._check is None:
+            return {}
+        checked = self._check(parameters, "")
+        valid: dict[str, Any] = {} if checked is _NOTHING else checked
+        if self._paged is not None:
+            self._paged.check(valid)
+        return valid
+
+    def _compile(self, shape: Shape, rule: _Rule) -> _Check:
+        if shape.type_name == "structure":
+            return self._structure(shape, rule)
+        if shape.type_name == "list":
+            return self._list(shape, rule)
+        return _scalar(shape, rule)
+
+    def _structure(self, shape: Shape, rule: _Rule) -> _Check:
+        checks: dict[str, tuple[str, _Check]] = {}
+        for name, member in shape.members.items():
+            below = rule.below(name)
+            if (shape.name, name) in _ALWAYS_KEEPS_EMPTY:
+                (
+                    below if member.type_name == "string" else below.children.setdefault("[]", _Rule())
+                ).keeps_empty = True
+            checks[name] = (self._wire_name(name, member), self._compile(member, below))
+        required = [(name, checks[name][0]) for name in shape.required_members]
+
+        def check(value: Mapping[str, Any], path: str) -> Any:
+            kept = {}
+            for name, item in value.items():
+                wire_name, check_member = checks[name]
+                checked = check_member(item, f"{path}.{wire_name}" if path else wire_name)
+                if checked is not _NOTHING:
+                    kept[name] = checked
+            if not kept and path:
+                return _NOTHING
+            for name, wire_name in required:
+                if name not in kept:
+                    raise errors.missing_parameter(f"{path}.{wire_name}" if path else wire_name)
+            return kept
+
+        return check
+
+    def _list(self, shape: Shape, rule: _Rule) -> _Check:
+        check_element = self._compile(shape.member, rule.below("[]"))
+        bounds = _Bounds.of(shape)
+
+        def check(value: list[Any], path: str) -> Any:
+            elements = (check_element(item, f"{path}.{index}") for index, item in enumerate(value, 1))
+            kept = [element for element in elements if element is not _NOTHING]
+            if not kept:
+                return _NOTHING
+            bounds.check(len(kept), path, f"{len(kept)} elements")
+            return kept
+
+        return check
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    """The model's min and max: of a number itself, of a text's length, of a list's length."""
+
+    minimum: float | None
+    maximum: float | None
+
+    @classmethod
+    def of(cls, shape: Shape) -> "_Bounds":
+        return cls(minimum=shape.metadata.get("min"), maximum=shape.metadata.get("max"))
+
+    def check(self, size: float, path: str, shown: object) -> None:
+        if self.minimum is not None and size < self.minimum:
+            raise errors.invalid_value_for(path, shown, f"The minimum is {self.minimum}.")
+        if self.maximum is not None and size > self.maximum:
+            raise errors.invalid_value_for(path, shown, f"The maximum is {self.maximum}.")
+
+
+def _scalar(shape: Shape, rule: _Rule) -> _Check:
+    honoured, harmless, keeps_empty = rule.is_honoured, rule.harmless, rule.keeps_empty
+    is_text = shape.type_name in ("string", "blob")
+    # Ansible sends "LaunchPermission" for launchPermission; no enum of EC2's has two values that differ in
+    # case only.
+    enum = {word.lower(): word for word in getattr(shape, "enum", ())}
+    bounds = _Bounds.of(shape)
+
+    def check(value: Any, path: str) -> Any:
+        if value == "" and not keeps_empty:
+            return _NOTHING
+        if not honoured:
+            if any(value == one and type(value) is type(one) for one in harmless):
+                return _NOTHING
+            raise errors.unsupported_parameter(path)
+        if enum:
+            if value.lower() not in enum:
+                raise errors.invalid_value_for(path, value[:100])
+            return enum[value.lower()]
+        if value != "" and not isinstance(value, bool) and (is_text or isinstance(value, int | float)):
+            size = len(value) if is_text else value
+            bounds.check(size, path, f"{size} long" if is_text else value)
+        return value
+
+    return check
