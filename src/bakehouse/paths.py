@@ -20,6 +20,15 @@ class InstanceDirectory:
         return self.root.parent / f"{self.root.name}.json"
 
     @property
+    def captures(self) -> Path:
+        """A directory of records of the captures in progress (readable by the service only)."""
+        return self.root.parent / f"{self.root.name}.captures"
+
+    def capture(self, capture_id: str) -> Path:
+        """The record of one capture in progress: its disks, scratch files and views, as JSON."""
+        return self.captures / f"{capture_id}.json"
+
+    @property
     def qmp_socket(self) -> Path:
         """QEMU's machine protocol."""
         return self.root / "qmp.sock"
@@ -93,14 +102,19 @@ class VpcDirectory:
         return self.root / "agent.sock"
 
     @property
-    def agent_pid(self) -> Path:
-        """The agent's pid and start time."""
-        return self.root / "agent.pid"
-
-    @property
     def agent_log(self) -> Path:
         """The agent's stderr."""
         return self.root / "agent.log"
+
+    @property
+    def uplink(self) -> Path:
+        """The working directory of the VPC's uplink; it belongs to the agent's uid."""
+        return self.root / "uplink"
+
+    @property
+    def uplink_log(self) -> Path:
+        """The uplink's output."""
+        return self.uplink / "uplink.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +178,11 @@ class StateDirectory:
 
     @property
     def tun_device(self) -> Path:
-        """Our own node of the tun device, for the unprivileged agents of a service started as root."""
-        return self.root / "tun"
+        """Our own node of the tun device, for the unprivileged agents of a service started as root.
+
+        It is open to all, so it lies where only the service can enter.
+        """
+        return self.vpcs / "tun"
 
     @property
     def image_builds(self) -> Path:
@@ -183,9 +200,28 @@ class StateDirectory:
         return self.root / "volumes"
 
     @property
+    def disk_servers(self) -> Path:
+        """One short-lived directory per process that serves the disks of a stopped machine."""
+        return self.root / "disk-servers"
+
+    @property
     def vpcs(self) -> Path:
-        """One directory per VPC."""
+        """One directory per VPC; mode 0700, the service's own."""
         return self.root / "vpcs"
+
+    @property
+    def client(self) -> Path:
+        """What the command line keeps as a client of the API, 0700: private keys, known hosts."""
+        return self.root / "client"
+
+    @property
+    def known_hosts(self) -> Path:
+        """SSH host keys of machines, by instance id (addresses are used again)."""
+        return self.client / "known_hosts"
+
+    def private_key(self, key_name: str) -> Path:
+        """The private half of a key pair the command line made; ``key_name`` holds no slash."""
+        return self.client / f"{key_name}.pem"
 
     def instance(self, instance_id: str) -> InstanceDirectory:
         """The files of one machine."""
@@ -194,6 +230,10 @@ class StateDirectory:
     def volume(self, volume_id: str) -> VolumeDirectory:
         """The files of one volume."""
         return VolumeDirectory(root=self.volumes / volume_id)
+
+    def disk_server(self, name: str) -> InstanceDirectory:
+        """The files of one disk server; it is a QEMU without a machine."""
+        return InstanceDirectory(root=self.disk_servers / name)
 
     def vpc(self, vpc_id: str) -> VpcDirectory:
         """The files of one VPC."""
