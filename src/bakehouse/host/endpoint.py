@@ -14,7 +14,7 @@ from bakehouse.paths import StateDirectory
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A running service. ``started`` is the process's start time from /proc, so that a reused pid is noticed."""
+    """A running service; ``started`` is ``process_start(pid)``, so that a reused pid is noticed."""
 
     url: str
     region: str
@@ -40,7 +40,7 @@ class AdministratorKey:
 
 
 def process_start(pid: int) -> int | None:
-    """Start time of a live process in clock ticks since boot (proc(5), field 22); None for none or a zombie."""
+    """Start time of a live process, clock ticks since boot (proc(5), field 22); None for none or a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

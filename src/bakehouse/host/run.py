@@ -79,6 +79,19 @@ def run(
     return Completed(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
+def start_detached(argv: Sequence[str | Path], *, log: Path) -> subprocess.Popen[bytes]:
+    """Start a program that outlives us, in a session of its own; its output is appended to ``log`` (0600)."""
+    words = [str(word) for word in argv]
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as output:
+        try:
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+            )
+        except OSError as error:
+            raise CommandFailed(words, f"could not be started ({error.strerror})") from error
+
+
 @contextmanager
 def start_program(
     argv: Sequence[str | Path], *, log: Path | None = None

@@ -1,0 +1,118 @@
+"""The ``demo`` verb: sees to service and base image, tells the story, says what is left running."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bakehouse.cli.connection import Connection
+from bakehouse.cli.demo.leftovers import KEY_NAME
+from bakehouse.cli.demo.steps import DemoFailed, Steps
+from bakehouse.cli.terminal import out, progress_bar
+from bakehouse.host.diagnosis import Status
+from bakehouse.settings import Settings
+
+_SERIAL_TAIL_LINES = 40
+
+
+def demo(
+    context: typer.Context,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Only remove what an earlier demo has left.")
+    ] = False,
+) -> None:
+    """Walk the loop on real machines: launch, customise, create image, launch an identical copy."""
+    from bakehouse.cli.demo.background import ensure_service
+    from bakehouse.cli.demo.clients import boto3_client, enter_environment
+    from bakehouse.cli.demo.leftovers import remove_leftovers
+
+    settings: Settings = context.obj
+    steps = Steps(out)
+    with steps.step("This host"):
+        _examine_host(settings, steps)
+    with steps.step("The service"):
+        connection, was_started = ensure_service(settings)
+        steps.note(f"{'started' if was_started else 'runs already'} at {connection.url}")
+    enter_environment(connection)
+    ec2 = boto3_client()
+    with steps.step("What an earlier demo has left"):
+        removed = remove_leftovers(ec2)
+        steps.note(f"removed {', '.join(removed)}" if removed else "nothing")
+    if not clean:
+        _walk(settings, steps, connection, ec2)
+
+
+def _walk(settings: Settings, steps: Steps, connection: Connection, ec2: Any) -> None:
+    from bakehouse.cli.demo.clients import AwsCli
+    from bakehouse.cli.demo.story import Story, tell
+
+    try:
+        base_image_id = _ensure_base_image(settings, steps, ec2)
+        story = Story(steps=steps, ec2=ec2, aws=AwsCli(steps), state=settings.state)
+        ending = tell(story, base_image_id)
+    except BaseException:
+        _print_serial_logs(settings, ec2)
+        raise
+    launcher = sys.argv[0]
+    key = settings.state.private_key(KEY_NAME)
+    out.rule(f"the whole loop in {steps.total_s():.0f} s")
+    out.print(f"webserver    http://{ending.webserver.address}/  ({ending.webserver.instance_id})")
+    out.print(f"production   http://{ending.production.address}/  ({ending.production.instance_id})")
+    out.print(f"image        {ending.image_id}")
+    out.print(f"log in       ssh -i {key} admin@{ending.production.address}")
+    out.print(f'your aws     eval "$({launcher} env)"; aws ec2 describe-instances   ({connection.url})')
+    out.print(f"remove it    {launcher} demo --clean     stop everything: {launcher} down")
+
+
+def _examine_host(settings: Settings, steps: Steps) -> None:
+    """Refuse early, with the remedy, where the story cannot work."""
+    from bakehouse.main import diagnose
+
+    for finding in diagnose(settings):
+        if finding.status is Status.ERROR or (finding.check, finding.status) == ("low ports", Status.WARNING):
+            raise DemoFailed(f"{finding.check}: {finding.detail}\n  remedy: {finding.remedy}")
+        if finding.status is Status.WARNING or finding.check == "acceleration":
+            steps.note(f"{finding.check}: {finding.detail}")
+
+
+def _ensure_base_image(settings: Settings, steps: Steps, ec2: Any) -> str:
+    """Return the newest Debian base image, built now when there is none."""
+    with steps.step("The base image"):
+        if (found := _newest_base_image(ec2)) is None:
+            from bakehouse.main import build_base_image
+
+            with progress_bar() as progress:
+                build_base_image(settings, progress)
+            found = _newest_base_image(ec2)
+        if found is None:
+            raise DemoFailed(
+                "the base image was built and `describe-images --owners amazon` does not list it"
+            )
+        steps.note(f"{found['ImageId']}  {found['Name']}")
+        return str(found["ImageId"])
+
+
+def _newest_base_image(ec2: Any) -> dict[str, Any] | None:
+    filters = [{"Name": "name", "Values": ["debian-*"]}, {"Name": "state", "Values": ["available"]}]
+    images = ec2.describe_images(Owners=["amazon"], Filters=filters)["Images"]
+    return max(images, key=lambda image: str(image["CreationDate"]), default=None)
+
+
+def _print_serial_logs(settings: Settings, ec2: Any) -> None:
+    """Show the end of each demo machine's serial log: what a failed step is most often about."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    from bakehouse.cli.demo.leftovers import live_instances
+
+    try:
+        instance_ids = live_instances(ec2)
+    except (BotoCoreError, ClientError) as error:
+        out.print(f"the service does not answer ({error}); see {settings.state.service_log}", markup=False)
+        return
+    for instance_id in instance_ids:
+        out.rule(f"serial log of {instance_id}")
+        try:
+            text = settings.state.instance(instance_id).serial_log.read_text(errors="replace")
+        except OSError as error:
+            text = f"cannot be read: {error}"
+        out.print("\n".join(text.splitlines()[-_SERIAL_TAIL_LINES:]), markup=False)
