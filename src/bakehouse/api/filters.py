@@ -164,17 +164,26 @@ def _make_matches(values: Sequence[str]) -> _Matches:
 
 
 def _make_pattern(value: str) -> str:
-    pieces: list[str] = []
+    """Write a value with wildcards as a regular expression that needs no backtracking between its parts.
+
+    The parts between stars are each taken where they occur first (an atomic group); only the last is tied
+    to the end.
+    """
+    parts = [""]
     end = 0
     for match in _WILD.finditer(value):
-        pieces.append(re.escape(value[end : match.start()]))
+        parts[-1] += re.escape(value[end : match.start()])
         escaped, wild = match.groups()
-        piece = re.escape(escaped) if escaped is not None else (".*" if wild == "*" else ".")
-        # "**" means no more than "*", and would make matching slow.
-        if not (piece == ".*" and pieces[-1] == "" and len(pieces) > 1 and pieces[-2] == ".*"):
-            pieces.append(piece)
+        if wild == "*":
+            parts.append("")
+        else:
+            parts[-1] += "." if wild else re.escape(escaped)
         end = match.end()
-    return "".join(pieces) + re.escape(value[end:])
+    parts[-1] += re.escape(value[end:])
+    if len(parts) == 1:
+        return parts[0]
+    first, *middle, last = parts
+    return first + "".join(f"(?>.*?{part})" for part in middle if part) + ".*" + last
 
 
 def _check_limits(filters: Sequence[Item]) -> None:

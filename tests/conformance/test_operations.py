@@ -1,0 +1,58 @@
+"""What every implemented operation must hold: found in the registry, so a new one is covered at once."""
+
+import pytest
+
+from bakehouse.api.models import get_operation_model, operation_names, shape_at
+from bakehouse.api.registry import Operation, discover
+from bakehouse.api.validation import Validator
+from bakehouse.errors import ApiError
+from tests.framework import wire
+
+OPERATIONS = [pytest.param(each, id=f"{each.service}-{each.name}") for each in discover()]
+over_all = pytest.mark.parametrize("operation", OPERATIONS)
+
+
+@over_all
+def test_its_name_and_every_path_it_declares_are_in_the_model(operation: Operation) -> None:
+    assert operation.name in operation_names(operation.service)
+    Validator(operation, wire.codec(operation.service).wire_name)
+
+
+@over_all
+def test_what_its_filters_look_at_is_in_the_reply_of_the_model(operation: Operation) -> None:
+    table = operation.filters
+    if table is None:
+        return
+    output = get_operation_model(operation.service, operation.name).output_shape
+    item = shape_at(output, table.item)
+    outer = shape_at(output, table.item.partition("[]")[0] + "[]")
+    for shape, paths in ((item, table.paths), (outer, table.outer)):
+        for path in paths.values():
+            for each in (path,) if isinstance(path, str) else path if isinstance(path, tuple) else ():
+                shape_at(shape, each)
+    if table.tags is not None:
+        assert set(shape_at(item, table.tags).member.members) == {"Key", "Value"}
+
+
+@over_all
+def test_its_pages_cut_a_list_of_the_model_by_members_of_the_model(operation: Operation) -> None:
+    if operation.paged is None:
+        return
+    model = get_operation_model(operation.service, operation.name)
+    item = shape_at(model.output_shape, f"{operation.paged.result}[]")
+    key = operation.paged.key
+    assert set((key,) if isinstance(key, str) else key) <= set(item.members)
+    assert set(operation.paged.ids) <= set(model.input_shape.members)
+    assert {"NextToken", "MaxResults"} <= set(model.input_shape.members)
+
+
+@over_all
+def test_a_hostile_request_is_either_accepted_by_the_wire_or_refused_with_a_4xx(operation: Operation) -> None:
+    codec = wire.codec(operation.service)
+    validator = Validator(operation, codec.wire_name)
+    for pairs in wire.hostile_pairs(operation.service, operation.name, seed=1, count=200):
+        del pairs["Action"], pairs["Version"]
+        try:
+            validator.validate(codec.parse(operation.name, pairs))
+        except ApiError as error:
+            assert 400 <= error.status < 500

@@ -1,0 +1,233 @@
+"""The wire from the other side: requests as botocore writes and signs them, replies as it reads them,
+values filled from the models, and a generator of hostile requests.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.auth import SigV4Auth, SigV4QueryAuth  # type: ignore[import-untyped]
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.credentials import Credentials  # type: ignore[import-untyped]
+from botocore.parsers import create_parser  # type: ignore[import-untyped]
+from botocore.serialize import create_serializer  # type: ignore[import-untyped]
+
+from bakehouse.api.models import Shape, get_operation_model, service_model
+from bakehouse.api.protocol.ec2_query import Ec2Query
+from bakehouse.api.protocol.query import Query
+from bakehouse.api.sigv4 import HttpRequest
+
+ENDPOINT = "http://127.0.0.1:4566/"
+AWKWARD_TEXT = "a & b <c> \"d\" 'e' é \U0001f980 + % = \r\n\t]]>"
+SCALARS: dict[str, Any] = {
+    "string": AWKWARD_TEXT,
+    "integer": -7,
+    "long": 2**40,
+    "double": 0.1,
+    "float": 2.5,
+    "boolean": True,
+    "timestamp": datetime(2026, 1, 31, 12, 30, 59, tzinfo=UTC),
+    "blob": b"\x00\xff binary",
+}
+
+
+@cache
+def codec(service: str) -> Ec2Query | Query:
+    """Our side: the codec under test."""
+    return Query(service) if service_model(service).metadata["protocol"] == "query" else Ec2Query(service)
+
+
+def write_parameters(service: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The form pairs (Action and Version included) that botocore sends for these parameters."""
+    serializer = create_serializer(service_model(service).metadata["protocol"], include_validation=False)
+    body = serializer.serialize_to_request(parameters, get_operation_model(service, operation))["body"]
+    return {name: str(value) for name, value in body.items()}
+
+
+def read_reply(service: str, operation: str, body: bytes, status: int = 200) -> dict[str, Any]:
+    """What botocore makes of a reply's bytes."""
+    parser = create_parser(service_model(service).metadata["protocol"])
+    response = {"status_code": status, "headers": {}, "body": body}
+    parsed = parser.parse(response, get_operation_model(service, operation).output_shape)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def sign(
+    pairs: Mapping[str, str],
+    *,
+    access_key_id: str,
+    secret_access_key: str,
+    service: str = "ec2",
+    region: str = "us-east-1",
+    token: str | None = None,
+    presigned_for_s: int | None = None,
+) -> HttpRequest:
+    """A request signed by botocore, as the gateway receives it."""
+    credentials = Credentials(access_key_id, secret_access_key, token)
+    if presigned_for_s is None:
+        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+        unsigned = AWSRequest("POST", ENDPOINT, headers=headers, data=urlencode(pairs))
+        SigV4Auth(credentials, service, region).add_auth(unsigned)
+    else:
+        unsigned = AWSRequest("GET", f"{ENDPOINT}?{urlencode(pairs)}")
+        SigV4QueryAuth(credentials, service, region, expires=presigned_for_s).add_auth(unsigned)
+    prepared = unsigned.prepare()
+    body = prepared.body or b""
+    names = {str(name).lower(): _text(value) for name, value in prepared.headers.items()}
+    return HttpRequest(
+        method=prepared.method,
+        raw_path=b"/",
+        query=prepared.url.partition("?")[2].encode(),
+        headers=(("host", "127.0.0.1:4566"), *names.items()),
+        body=body if isinstance(body, bytes) else body.encode(),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def fill(shape: Shape | None) -> Any:
+    """A value with every member of a shape, lists of two, text that needs escaping."""
+    if shape is None:
+        return {}
+    if shape.type_name == "structure":
+        return {name: fill(member) for name, member in shape.members.items()}
+    if shape.type_name == "list":
+        return [fill(shape.member), fill(shape.member)]
+    if getattr(shape, "enum", ()):
+        return shape.enum[-1]
+    return SCALARS[shape.type_name]
+
+
+def fill_least(shape: Shape | None) -> Any:
+    """A value with the required members only; where none is, the first (the wire has no empty structures)."""
+    return {} if shape is None else {name: _least(shape.members[name]) for name in shape.required_members}
+
+
+def _least(shape: Shape) -> Any:
+    if shape.type_name == "structure":
+        names = shape.required_members or list(shape.members)[:1]
+        return {name: _least(shape.members[name]) for name in names}
+    if shape.type_name == "list":
+        return [_least(shape.member)]
+    if getattr(shape, "enum", ()):
+        return shape.enum[0]
+    return SCALARS[shape.type_name]
+
+
+NASTY_TEXTS = (
+    "",
+    " ",
+    "0",
+    "-1",
+    "1e309",
+    "NaN",
+    "9" * 19,
+    "9" * 400,
+    "true",
+    "null",
+    "None",
+    "[]",
+    "{}",
+    "\x00",
+    "\x1b[31m",
+    "\ufeff",
+    "\uffff",
+    "\u202e",
+    "é" * 300,
+    "a" * 70_000,
+    "' OR 1=1 --",
+    "%s%n{0}",
+    "../../../../etc/passwd",
+    "/dev/../../etc",
+    "<!ENTITY x SYSTEM 'file:///etc/passwd'>",
+    "]]>",
+    "$(reboot)",
+    "`id`",
+    "-drive file=/etc/shadow",
+    "2026-13-45T99:99:99Z",
+    "0001-01-01T00:00:00Z",
+    "99999999999999",
+    "=",
+    "====",
+    "ami-",
+    "i-0123456789abcdef0",
+    "i-" + "0" * 400,
+    "ami-0000000000000000g",
+    "sg-\n",
+    "*" * 255,
+    "\\",
+    "tag:",
+    "255.255.255.255/33",
+    "::/0",
+    "0.0.0.0/0",
+)
+
+
+def _leaves(shape: Shape, service: str, prefix: str) -> Iterator[tuple[str, Shape]]:
+    """Every scalar parameter of a shape by its name on the wire, lists at index 1."""
+    if shape.type_name == "structure":
+        for name, member in shape.members.items():
+            wire_name = codec(service).wire_name(name, member)
+            yield from _leaves(member, service, f"{prefix}.{wire_name}" if prefix else wire_name)
+    elif shape.type_name == "list":
+        infix = "" if service == "ec2" else ".member"
+        yield from _leaves(shape.member, service, f"{prefix}{infix}.1")
+    else:
+        yield prefix, shape
+
+
+def hostile_pairs(service: str, operation: str, *, seed: int, count: int) -> Iterator[dict[str, str]]:
+    """``count`` requests of one operation, each well-formed but for a few parameters; the same for the
+    same seed.
+
+    Ids that the caller knows to exist can be mixed in by replacing values afterwards.
+    """
+    rng = random.Random(f"{seed} {operation}")
+    model = get_operation_model(service, operation)
+    leaves = list(_leaves(model.input_shape, service, "")) if model.input_shape else []
+    least = write_parameters(service, operation, fill_least(model.input_shape))
+    for _ in range(count):
+        pairs = dict(least)
+        for name, shape in rng.sample(leaves, min(len(leaves), rng.randint(0, 4))):
+            pairs[name] = _some_value(rng, shape)
+        for _twist in range(rng.randint(0, 2)):
+            _spoil(rng, pairs)
+        yield {**pairs, "Action": operation, "Version": service_model(service).metadata["apiVersion"]}
+
+
+def _some_value(rng: random.Random, shape: Shape) -> str:
+    if getattr(shape, "enum", ()) and rng.random() < 0.5:
+        return str(rng.choice(shape.enum))
+    if shape.type_name in ("integer", "long") and rng.random() < 0.6:
+        return str(rng.choice((-1, 0, 1, 2, 5, 1000, 1001, 65535, 65536, 2**31 - 1, 2**31, 2**63)))
+    if shape.type_name == "boolean" and rng.random() < 0.6:
+        return rng.choice(("true", "false", "True"))
+    return rng.choice(NASTY_TEXTS)
+
+
+def _spoil(rng: random.Random, pairs: dict[str, str]) -> None:
+    names = [name for name in pairs if name not in ("Action", "Version")]
+    name = rng.choice(names) if names else "X"
+    twist = rng.randrange(7)
+    if twist == 0:
+        pairs.pop(name, None)
+    elif twist == 1:
+        pairs[f"{name}.{rng.choice(('0', '1', '-1', '01', '999999999999', 'x', ''))}"] = rng.choice(
+            NASTY_TEXTS
+        )
+    elif twist == 2:
+        pairs[name.rpartition(".")[0] or "Unheard"] = rng.choice(NASTY_TEXTS)
+    elif twist == 3:
+        pairs[name.swapcase()] = "1"
+    elif twist == 4:
+        pairs[".".join(["Deep"] * rng.choice((3, 30, 3000)))] = "1"
+    elif twist == 5:
+        pairs["N" * rng.choice((10, 2000))] = "1"
+    else:
+        pairs[name] = rng.choice(NASTY_TEXTS)

@@ -1,0 +1,149 @@
+"""HTTP around the gateway: real sockets on the loopback, polite and impolite clients."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+import pytest
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
+from bakehouse.api.http import create_app, make_server
+from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from tests.framework.kitchen import ALICE, Kitchen, open_kitchen
+
+
+@pytest.fixture(name="served", scope="module")
+def _served() -> Iterator[tuple[int, Kitchen]]:
+    gateway, kitchen = open_kitchen()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = make_server(create_app(gateway, body_timeout_s=1), host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield listener.getsockname()[1], kitchen
+    server.should_exit = True
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    listener.close()
+
+
+@pytest.fixture(name="port")
+def _port(served: tuple[int, Kitchen]) -> int:
+    return served[0]
+
+
+def client(port: int, service: str, **changes: Any) -> Any:
+    settings = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "region_name": "us-east-1",
+        "aws_access_key_id": ALICE.access_key_id,
+        "aws_secret_access_key": ALICE.secret_access_key,
+        "config": Config(retries={"max_attempts": 1}),
+    }
+    return boto3.client(service, **{**settings, **changes})
+
+
+def send(port: int, data: bytes, *, closes: bool = False) -> bytes:
+    """Send raw bytes; the reply's bytes up to the end of the connection or of a second's silence."""
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        connection.sendall(data)
+        if closes:
+            return b""
+        received = b""
+        connection.settimeout(1.5)
+        try:
+            while chunk := connection.recv(65536):
+                received += chunk
+        except TimeoutError:
+            pass
+        return received
+
+
+def test_boto3_is_served(port: int) -> None:
+    assert client(port, "sts").get_caller_identity()["Account"] == "111111111111"
+    pages = client(port, "ec2").get_paginator("describe_volumes").paginate(PaginationConfig={"PageSize": 7})
+    assert [len(page["Volumes"]) for page in pages] == [7, 7, 6]
+
+
+def test_boto3_raises_our_errors(port: int) -> None:
+    with pytest.raises(ClientError) as refused:
+        client(port, "ec2").run_instances(ImageId="ami-unknown", MinCount=1, MaxCount=1)
+    assert refused.value.response["Error"]["Code"] == "InvalidAMIID.NotFound"
+    with pytest.raises(ClientError) as refused:
+        client(port, "ec2", aws_secret_access_key="wrong").describe_volumes()
+    assert refused.value.response["Error"]["Code"] == "AuthFailure"
+
+
+def test_boto3_replays_its_own_client_token_when_it_retries(served: tuple[int, Kitchen]) -> None:
+    port, kitchen = served
+    ec2 = client(port, "ec2")
+    replies = [ec2.run_instances(MinCount=1, MaxCount=1, ClientToken="same") for _ in range(2)]
+    assert replies[0]["ReservationId"] == replies[1]["ReservationId"]
+    assert len(kitchen.remembered) >= 1
+
+
+def test_a_browser_and_a_probe_get_a_line_of_text(port: int) -> None:
+    assert b"200 OK" in send(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert send(port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").endswith(b"ok\n")
+
+
+@pytest.mark.parametrize("length", [MAX_BODY_BYTES + 1, 10**15])
+def test_a_huge_body_is_refused_before_it_is_read(port: int, length: int) -> None:
+    reply = send(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nabc" % length)
+    assert b"413" in reply.splitlines()[0]
+    assert b"<Code>RequestEntityTooLarge</Code>" in reply
+
+
+def test_a_huge_body_without_a_length_is_refused_while_it_is_read(port: int) -> None:
+    chunk = b"10000\r\n" + b"a" * 0x10000 + b"\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert b" 413 " in send(port, head + chunk * (MAX_BODY_BYTES // 0x10000 + 1)).splitlines()[0]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_forever(port: int) -> None:
+    started = time.monotonic()
+    reply = send(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+    assert b" 408 " in reply.splitlines()[0]
+    assert time.monotonic() - started < 5
+
+
+def test_clients_that_vanish_do_no_harm(port: int) -> None:
+    for _ in range(50):
+        send(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", closes=True)
+        send(port, b"POST / HT", closes=True)
+    assert client(port, "sts").get_caller_identity()["Account"] == "111111111111"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x00" * 1000,
+        b"GET\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n",
+    ],
+)
+def test_what_is_not_http_gets_no_5xx_and_does_no_harm(port: int, data: bytes) -> None:
+    reply = send(port, data)
+    assert b" 50" not in reply[:15]
+    assert b"ok" in send(port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", [b"/nowhere", b"/../etc/passwd", b"/%00"])
+def test_other_paths_are_not_found(port: int, path: bytes) -> None:
+    reply = send(port, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b" 404 " in reply.splitlines()[0]
+
+
+def test_other_methods_are_not_allowed(port: int) -> None:
+    reply = send(port, b"DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b" 405 " in reply.splitlines()[0]
