@@ -11,8 +11,9 @@ import pytest
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-from bakehouse.api.http import create_app, make_server
+from bakehouse.api.http import create_app
 from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from bakehouse.api.server import LimitedProtocol, make_server
 from tests.framework.kitchen import ALICE, Kitchen, open_kitchen
 
 
@@ -110,6 +111,37 @@ def test_a_body_that_does_not_come_is_not_waited_for_forever(port: int) -> None:
     reply = send(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
     assert b" 408 " in reply.splitlines()[0]
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("start", [b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_head_that_does_not_come_is_not_waited_for_forever(
+    port: int, start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(start)
+        assert connection.recv(1) == b""
+
+
+def test_a_request_may_take_longer_than_its_head(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 0.3)
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request)
+        time.sleep(0.6)
+        connection.sendall(b"x")
+        assert connection.recv(9) == b"HTTP/1.1 "
+
+
+@pytest.mark.parametrize("part", [b"X-A: b\r\n", b"a"])
+def test_an_endless_head_is_cut_off(port: int, part: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+        sent = 0
+        with pytest.raises(OSError, match=r"pipe|reset"):
+            while sent < 50_000_000:
+                sent += connection.send(part * 10_000)
+    assert sent < 10_000_000
 
 
 def test_clients_that_vanish_do_no_harm(port: int) -> None:

@@ -1,4 +1,4 @@
-"""HTTP around the gateway: reading a request within limits, a bounded thread pool, and the app.
+"""HTTP around the gateway: reading a body within limits, a bounded thread pool, and the app.
 
 Invariant: a slow, huge or vanished client costs a bounded amount of memory and never a worker thread.
 """
@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -148,21 +147,3 @@ def create_app(
         *more_routes,
     ]
     return Starlette(routes=routes, lifespan=lifespan)
-
-
-def make_server(app: Any, *, host: str, port: int) -> uvicorn.Server:
-    """Return a uvicorn server with the limits this service needs; the caller runs it."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=65,
-            timeout_graceful_shutdown=10,
-            limit_concurrency=1000,
-            ws="none",
-        )
-    )
