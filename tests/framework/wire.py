@@ -65,11 +65,12 @@ def sign(
     region: str = "us-east-1",
     token: str | None = None,
     presigned_for_s: int | None = None,
+    more_headers: Mapping[str, str] | None = None,
 ) -> HttpRequest:
     """A request signed by botocore, as the gateway receives it."""
     credentials = Credentials(access_key_id, secret_access_key, token)
     if presigned_for_s is None:
-        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", **(more_headers or {})}
         unsigned = AWSRequest("POST", ENDPOINT, headers=headers, data=urlencode(pairs))
         SigV4Auth(credentials, service, region).add_auth(unsigned)
     else:

@@ -1,8 +1,10 @@
 """Signatures made by botocore, whole and tampered with; and the specification's own example."""
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -43,6 +45,19 @@ def code_of(request: HttpRequest, **how: Any) -> tuple[str, int]:
 def with_header(request: HttpRequest, name: str, value: str | None) -> HttpRequest:
     rest = tuple((found, text) for found, text in request.headers if found != name)
     return replace(request, headers=rest if value is None else (*rest, (name, value)))
+
+
+def resigned(request: HttpRequest, **changes: str) -> HttpRequest:
+    """The request with a signature that is right for what it is now."""
+    before = read_claim(request)
+    assert before is not None
+    claim = replace(before, **changes)  # type: ignore[arg-type]  # texts for fields that are texts
+    signature = sign(SECRET.secret_access_key, claim, canonical_request(request, claim.signed_headers))
+    header = (
+        f"AWS4-HMAC-SHA256 Credential={claim.access_key_id}/{claim.scope}, "
+        f"SignedHeaders={';'.join(claim.signed_headers)}, Signature={signature}"
+    )
+    return with_header(request, "authorization", header)
 
 
 def test_the_example_of_the_specification_gives_its_published_signature() -> None:
@@ -117,7 +132,7 @@ def test_whatever_is_changed_after_signing_is_noticed() -> None:
         with_header(request, "host", "elsewhere"),
         with_header(request, "content-type", "text/plain"),
         with_header(request, "x-amz-security-token", "sneaked in"),
-        with_header(request, "x-amz-content-sha256", "0" * 64),
+        with_header(request, "x-amz-target", "sneaked in"),
     ]
     assert [code_of(one) for one in changed] == [("AuthFailure", 401)] * len(changed)
     presigned = signed(presigned_for_s=60)
@@ -126,6 +141,19 @@ def test_whatever_is_changed_after_signing_is_noticed() -> None:
         "AuthFailure",
         401,
     )
+
+
+def test_a_stated_payload_hash_must_be_that_of_the_body() -> None:
+    body = urlencode(PAIRS).encode()
+    right = {"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+    assert verify(signed(more_headers=right)) == SECRET
+    wrong = with_header(signed(more_headers=right), "x-amz-content-sha256", "0" * 64)
+    assert code_of(resigned(wrong)) == ("AuthFailure", 401)
+
+
+def test_the_date_of_the_scope_must_be_that_of_the_request() -> None:
+    assert verify(resigned(signed())) == SECRET
+    assert code_of(resigned(signed(), date="20200101")) == ("AuthFailure", 401)
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def _make_claim(
 def _read_basic_date(text: str) -> datetime:
     try:
         if _BASIC_DATE.fullmatch(text):
-            return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return datetime.fromisoformat(text)
     except ValueError:
         pass
     raise errors.incomplete_signature("Date must be in ISO-8601 'basic format', e.g. 20260131T120000Z.")
