@@ -1,0 +1,406 @@
+"""One VPC at work: its agent, uplink, firewall, services and public addresses. For the loop's thread only.
+
+Invariant: what is described (interfaces, groups) is kept here and rendered whole on each change, so the
+namespace can always be brought back in step; an agent or uplink that dies is replaced, machines untouched.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from bakehouse.network.addressing import tap_name
+from bakehouse.network.agent_client import AgentClient, AgentRefusedError, AgentStatus
+from bakehouse.network.dhcp import Lease
+from bakehouse.network.dns import Zone
+from bakehouse.network.dns_relay import Upstreams
+from bakehouse.network.firewall import FirewallSpec, render
+from bakehouse.network.links import (
+    FORWARDING,
+    NAMESPACE_SETTINGS,
+    interface_commands,
+    interface_settings,
+    namespace_commands,
+    removal_commands,
+)
+from bakehouse.network.namespace import (
+    NamespaceHandles,
+    find_member_namespaces,
+    open_namespaces,
+    start_agent,
+)
+from bakehouse.network.public_addresses import PublicAddresses
+from bakehouse.network.services import NamespaceServices, ServeMetadata, SocketPool
+from bakehouse.network.spec import GroupSpec, InterfaceSpec, NetworkError, VpcSpec
+from bakehouse.network.uplink import start_uplink
+from bakehouse.paths import StateDirectory
+
+log = logging.getLogger(__name__)
+
+_IP_BATCH = ("ip", "-batch", "-")
+_IP_BATCH_ALL = ("ip", "-force", "-batch", "-")
+_NFT = ("nft", "-f", "-")
+_NFT_LIST = ("nft", "list", "chain", "inet", "vpc", "forward")
+_UPLINK_LABEL = "uplink"
+_UPLINK_BACKOFF_S = (0.2, 1.0, 5.0, 30.0)
+_AGENT_WAIT_S = 30.0
+_TAP_TRIES = 40
+_TAP_PAUSE_S = 0.05
+_POOLED_STREAMS, _POOLED_DATAGRAMS = 16, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a VPC needs from the host's side."""
+
+    state: StateDirectory
+    region: str
+    clients: IPv4Network
+    upstreams: Upstreams
+    host_networks: Callable[[], tuple[IPv4Network, ...]]
+    serve_metadata: ServeMetadata
+
+
+class VpcPlumbing:
+    """Built by ``open``; every method may be called again with the same effect."""
+
+    def __init__(self, spec: VpcSpec, around: Surroundings) -> None:
+        self.spec, self._around = spec, around
+        self.interfaces: dict[str, InterfaceSpec] = {}
+        self.groups: dict[str, GroupSpec] = {}
+        self._devices: dict[int, str] = {}
+        self._agent: AgentClient | None = None
+        self._agent_ready = asyncio.Event()
+        self._namespaces: NamespaceHandles | None = None
+        self._services: NamespaceServices | None = None
+        self._streams = SocketPool("stream", self._get_agent, size=_POOLED_STREAMS)
+        self._datagrams = SocketPool("dgram", self._get_agent, size=_POOLED_DATAGRAMS)
+        self._public = PublicAddresses(
+            clients=around.clients, make_stream=self._streams.take, make_datagram=self._datagrams.take
+        )
+        self._changing = asyncio.Lock()
+        self._applying = asyncio.Lock()
+        self._wanted_version = self._applied_version = 0
+        self._uplink_lock = asyncio.Lock()
+        self._uplink_watch: int | None = None
+        self._uplink_failures = 0
+        self._repairs: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._zone = self._make_zone()
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def open(self, member_pids: Sequence[int]) -> None:
+        """Adopt the running agent, else join a living member's namespaces, else make new ones."""
+        agent, is_new = await self._find_or_start_agent(member_pids)
+        try:
+            status = await agent.status()
+            self._namespaces = open_namespaces(status.pid)
+            await self._take_on(agent)
+            await agent.sysctl(NAMESPACE_SETTINGS)
+            await agent.run(_IP_BATCH, namespace_commands(self.spec))
+            if is_new or not await _has_firewall(agent):
+                await self._apply_firewall()
+            await agent.sysctl(FORWARDING)
+            self._services = await self._start_services(agent)
+            await self._ensure_uplink()
+        except BaseException:
+            await self.close(stop_agent=is_new)
+            raise
+
+    async def close(self, *, stop_agent: bool = False) -> None:
+        """Let go: agent, machines and uplink live on, unless ``stop_agent``."""
+        self._is_closed = True
+        for task in self._repairs:
+            task.cancel()
+        self._unwatch_uplink()
+        self._public.close()
+        self._streams.close()
+        self._datagrams.close()
+        if self._services is not None:
+            self._services.close()
+        if self._agent is not None:
+            if stop_agent:
+                self._agent.on_gone = None
+                with contextlib.suppress(NetworkError):
+                    await self._agent.stop()
+            self._agent.close()
+        if self._namespaces is not None:
+            self._namespaces.close()
+            self._namespaces = None
+        if stop_agent:
+            self._around.state.vpc(self.spec.vpc_id).agent_socket.unlink(missing_ok=True)
+
+    async def _find_or_start_agent(self, member_pids: Sequence[int]) -> tuple[AgentClient, bool]:
+        """The agent, and whether the namespace is new. Never a new namespace while a member lives."""
+        members = find_member_namespaces(member_pids)
+        try:
+            agent = await self._connect_running(members)
+            if agent is not None:
+                return agent, False
+            await asyncio.to_thread(start_agent, self.spec, self._around.state, join=members)
+        finally:
+            if members is not None:
+                members.close()
+        path = self._around.state.vpc(self.spec.vpc_id).agent_socket
+        return await AgentClient.connect(path), members is None
+
+    async def _connect_running(self, members: NamespaceHandles | None) -> AgentClient | None:
+        """The agent that runs already; one that sits in other namespaces than the machines is ended."""
+        path = self._around.state.vpc(self.spec.vpc_id).agent_socket
+        try:
+            agent = await AgentClient.connect(path)
+        except OSError:
+            return None
+        status = await agent.status()
+        if members is None or _is_in(status.pid, members):
+            return agent
+        log.warning("%s: its agent is not where its machines are; replacing it", self.spec.vpc_id)
+        await agent.stop()
+        agent.close()
+        return None
+
+    async def _take_on(self, agent: AgentClient) -> AgentStatus:
+        status = await agent.status()
+        self._devices = {index: name for name, index in status.devices.items() if name.startswith("tap")}
+        agent.on_gone = self._agent_gone
+        self._agent = agent
+        self._agent_ready.set()
+        return status
+
+    async def _get_agent(self) -> AgentClient:
+        try:
+            await asyncio.wait_for(self._agent_ready.wait(), _AGENT_WAIT_S)
+        except TimeoutError:
+            raise NetworkError(f"{self.spec.vpc_id} has no agent") from None
+        assert self._agent is not None
+        return self._agent
+
+    async def _start_services(self, agent: AgentClient) -> NamespaceServices:
+        return await NamespaceServices.start(
+            self.spec,
+            agent,
+            find_lease=self._find_lease,
+            zone=lambda: self._zone,
+            upstreams=self._around.upstreams,
+            serve_metadata=self._around.serve_metadata,
+        )
+
+    # --- repair -------------------------------------------------------------------------------------------
+
+    def _agent_gone(self) -> None:
+        self._agent_ready.clear()
+        if not self._is_closed:
+            log.warning("%s: its agent died; starting another in the same namespaces", self.spec.vpc_id)
+            self._start_repair(self._replace_agent())
+
+    async def _replace_agent(self) -> None:
+        assert self._namespaces is not None
+        await asyncio.to_thread(start_agent, self.spec, self._around.state, join=self._namespaces)
+        agent = await AgentClient.connect(self._around.state.vpc(self.spec.vpc_id).agent_socket)
+        await self._take_on(agent)
+        await self._apply_firewall()
+        await self._ensure_uplink()
+
+    async def _ensure_uplink(self) -> None:
+        """Start the uplink unless the agent holds a living one; then watch it."""
+        async with self._uplink_lock:
+            agent = await self._get_agent()
+            status = await agent.status()
+            pid = status.held[_UPLINK_LABEL]["pid"] if _UPLINK_LABEL in status.held else None
+            if pid is None:
+                assert self._namespaces is not None
+                started = await asyncio.to_thread(
+                    start_uplink, self.spec, self._around.state, self._namespaces
+                )
+                try:
+                    await agent.hold(_UPLINK_LABEL, started.life_fd, {"pid": started.pid})
+                finally:
+                    os.close(started.life_fd)
+                pid = started.pid
+            self._watch_uplink(pid)
+
+    def _watch_uplink(self, pid: int) -> None:
+        self._unwatch_uplink()
+        try:
+            self._uplink_watch = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._uplink_ended()
+            return
+        asyncio.get_running_loop().add_reader(self._uplink_watch, self._uplink_ended)
+
+    def _unwatch_uplink(self) -> None:
+        if self._uplink_watch is not None:
+            asyncio.get_running_loop().remove_reader(self._uplink_watch)
+            os.close(self._uplink_watch)
+            self._uplink_watch = None
+
+    def _uplink_ended(self) -> None:
+        self._unwatch_uplink()
+        if self._is_closed or not self._agent_ready.is_set():
+            return  # without an agent it had to end; the new agent gets a new one
+        log.warning("%s: its uplink ended; starting it again", self.spec.vpc_id)
+        self._start_repair(self._restart_uplink())
+
+    async def _restart_uplink(self) -> None:
+        while not self._is_closed:
+            pause_s = _UPLINK_BACKOFF_S[min(self._uplink_failures, len(_UPLINK_BACKOFF_S) - 1)]
+            self._uplink_failures += 1
+            await asyncio.sleep(pause_s)
+            try:
+                await self._ensure_uplink()
+            except NetworkError:
+                log.exception("%s: the uplink could not be started", self.spec.vpc_id)
+                continue
+            asyncio.get_running_loop().call_later(60, self._forgive_uplink)
+            return
+
+    def _forgive_uplink(self) -> None:
+        self._uplink_failures = 0
+
+    def _start_repair(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._repairs.add(task)
+        task.add_done_callback(self._repaired)
+
+    def _repaired(self, task: asyncio.Task[None]) -> None:
+        self._repairs.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: a repair failed", self.spec.vpc_id, exc_info=error)
+
+    # --- what is described --------------------------------------------------------------------------------
+
+    async def describe(
+        self, *, groups: Sequence[GroupSpec] | None, interfaces: Sequence[InterfaceSpec]
+    ) -> None:
+        """Take on groups (all the VPC's, or None to keep them) and interfaces whose machines run already."""
+        async with self._changing:
+            if groups is not None:
+                self.groups = {group.group_id: group for group in groups}
+            for interface in interfaces:
+                self._check(interface)
+                self.interfaces[interface.interface_id] = interface
+            await self._settle()
+
+    async def add_interface(self, interface: InterfaceSpec) -> int:
+        """Make the tap of a machine about to start and open the way to it; return the tap's descriptor."""
+        async with self._changing:
+            self._check(interface)
+            agent = await self._get_agent()
+            tap_fd, index = await self._make_tap(agent, tap_name(interface.interface_id))
+            try:
+                self._devices[index] = tap_name(interface.interface_id)
+                self.interfaces[interface.interface_id] = interface
+                await agent.sysctl(interface_settings(interface))
+                await agent.run(_IP_BATCH, interface_commands(interface))
+                await self._settle()
+            except BaseException:
+                os.close(tap_fd)
+                self.interfaces.pop(interface.interface_id, None)
+                raise
+            return tap_fd
+
+    async def remove_interface(self, interface_id: str) -> None:
+        """Take an interface away: its rules, tap, connections and public address."""
+        async with self._changing:
+            interface = self.interfaces.pop(interface_id, None)
+            if interface is None:
+                return
+            await self._settle()
+            agent = await self._get_agent()
+            await agent.run(_IP_BATCH_ALL, removal_commands(interface), is_checked=False)
+            await agent.flush(interface.private_ip)
+
+    async def spawn(self, argv: Sequence[str], *, fds: Sequence[int], uid: int | None, log_path: Path) -> int:
+        """Start a program in the namespaces, confined; return its pid."""
+        agent = await self._get_agent()
+        return await agent.spawn(argv, fds=fds, uid=uid, log=log_path)
+
+    async def refresh_firewall(self) -> None:
+        """Render again, because the host's addresses changed; not before machines found again are known."""
+        if self._applied_version:
+            await self._apply_firewall()
+
+    def endpoints(self, interface_id: str) -> dict[int, int]:
+        """See PublicAddresses.endpoints."""
+        return self._public.endpoints(interface_id)
+
+    def _check(self, interface: InterfaceSpec) -> None:
+        if interface.vpc_id != self.spec.vpc_id:
+            raise NetworkError(f"{interface.interface_id} belongs to {interface.vpc_id}")
+        for other in self.interfaces.values():
+            if other.interface_id != interface.interface_id and other.private_ip == interface.private_ip:
+                raise NetworkError(f"{interface.private_ip} is {other.interface_id}'s")
+
+    async def _make_tap(self, agent: AgentClient, name: str) -> tuple[int, int]:
+        """Make a tap; an ended machine's may take a moment to go away."""
+        for _ in range(_TAP_TRIES):
+            try:
+                return await agent.make_tap(name)
+            except AgentRefusedError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                await asyncio.sleep(_TAP_PAUSE_S)
+        raise NetworkError(f"{name} is in use by another machine")
+
+    async def _settle(self) -> None:
+        """Bring firewall, names and public addresses in step with what is described."""
+        self._zone = self._make_zone()
+        await self._apply_firewall()
+        self._public.follow(self.interfaces, self.groups)
+
+    async def _apply_firewall(self) -> None:
+        """Replace the rules; callers that come while one replacement runs share the next."""
+        self._wanted_version += 1
+        wanted = self._wanted_version
+        async with self._applying:
+            if self._applied_version >= wanted:
+                return
+            covered = self._wanted_version
+            agent = await self._get_agent()
+            for transaction in render(self._firewall_spec()):
+                await agent.run(_NFT, transaction)
+            self._applied_version = covered
+
+    def _firewall_spec(self) -> FirewallSpec:
+        return FirewallSpec(
+            vpc_cidr=self.spec.cidr,
+            interfaces=tuple(self.interfaces.values()),
+            groups=tuple(self.groups.values()),
+            denied=self._around.host_networks(),
+            clients=self._around.clients,
+        )
+
+    def _find_lease(self, device: int) -> Lease | None:
+        name = self._devices.get(device)
+        for interface in self.interfaces.values():
+            if tap_name(interface.interface_id) == name:
+                return Lease.of(interface, vpc_cidr=self.spec.cidr, region=self._around.region)
+        return None
+
+    def _make_zone(self) -> Zone:
+        public = {
+            IPv4Address(each.public_ip): IPv4Address(each.private_ip)
+            for each in self.interfaces.values()
+            if each.public_ip is not None
+        }
+        return Zone(vpc=IPv4Network(self.spec.cidr), region=self._around.region, public=public)
+
+
+async def _has_firewall(agent: AgentClient) -> bool:
+    """Tell whether the rules are in place (an earlier service may have died just before)."""
+    return "hook forward" in await agent.run(_NFT_LIST, "", is_checked=False)
+
+
+def _is_in(pid: int, namespaces: NamespaceHandles) -> bool:
+    own = open_namespaces(pid)
+    try:
+        return os.fstat(own.net_fd).st_ino == os.fstat(namespaces.net_fd).st_ino
+    finally:
+        own.close()
