@@ -9,7 +9,7 @@ from typing import NoReturn, Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -30,7 +30,7 @@ class ProgressReport(Protocol):
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressReport]:
-    """Show reports as bars, one for each stage; on a terminal they move, elsewhere they are lines."""
+    """Show reports: a moving bar on a terminal, lines elsewhere."""
     if not err.is_terminal:
         yield _Lines()
         return
@@ -41,33 +41,26 @@ def progress_bar() -> Iterator[ProgressReport]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err) as progress:
-        yield _Bars(progress)
+        yield _Bar(progress)
 
 
-class _Bars:
+class _Bar:
+    """One bar; its text follows the stage."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
+        self._task = progress.add_task("starting", total=None)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            for earlier in self._tasks.values():
-                self._finish(earlier)
-            self._tasks[stage] = self._progress.add_task(stage, total=total or None)
-        self._progress.update(self._tasks[stage], completed=done, total=total or None)
-
-    def _finish(self, task: TaskID) -> None:
-        total = self._progress.tasks[task].total or 1
-        self._progress.update(task, completed=total, total=total)
-        self._progress.stop_task(task)
+        self._progress.update(self._task, description=stage, completed=done, total=total or None)
 
 
 class _Lines:
     def __init__(self) -> None:
-        self._printed: dict[str, int] = {}
+        self._last = ("", -1)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         tenth = 10 * done // total if total else 0
-        if tenth > self._printed.get(stage, -1):
-            self._printed[stage] = tenth
-            err.print(f"  {stage}" + (f": {10 * tenth}%" if total else ""), markup=False)
+        if (stage, tenth) != self._last:
+            self._last = (stage, tenth)
+            err.print(f"    {stage}" + (f": {10 * tenth}%" if total else ""), markup=False)

@@ -45,9 +45,9 @@ def make_site() -> Site:
     return Site(files={"index.html": page.encode(), "crumbs.bin": secrets.token_bytes(_PICTURE_BYTES)})
 
 
-def fetch(address: str, path: str = "index.html") -> bytes:
+def fetch(address: str, path: str = "index.html", *, port: int = 80) -> bytes:
     """GET http://ADDRESS/PATH, directly; OSError or http.client.HTTPException when that fails."""
-    connection = http.client.HTTPConnection(address, 80, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(address, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", f"/{path}")
         response = connection.getresponse()
@@ -88,8 +88,9 @@ class Watch:
 class SiteWatcher:
     """Asks for the page over and over, in a thread, for the length of a ``with`` block."""
 
-    def __init__(self, address: str, expected: bytes) -> None:
+    def __init__(self, address: str, expected: bytes, *, port: int = 80) -> None:
         self.seen = Watch()
+        self._port = port
         self._address = address
         self._expected = expected
         self._end = threading.Event()
@@ -109,7 +110,7 @@ class SiteWatcher:
         while not self._end.wait(_WATCH_INTERVAL_S):
             began = time.monotonic()
             try:
-                if fetch(self._address) != self._expected:
+                if fetch(self._address, port=self._port) != self._expected:
                     self.seen.failures.append("another page was served")
                 self.seen.answers += 1
             except (OSError, http.client.HTTPException) as error:
