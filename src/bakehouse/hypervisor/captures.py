@@ -62,6 +62,8 @@ async def prepare(
     """Do all that takes time before the instant: check, plan, make the scratch files."""
     if not _CAPTURE_ID.fullmatch(capture_id):
         raise MachineError(f"{capture_id!r} cannot name a capture")
+    if find_record(live.files, capture_id) is not None:
+        raise MachineError(f"capture {capture_id} is under way already")
     busy = {disk.volume_id for record in all_records(live.files) for disk in record.disks}
     for disk in disks:
         if disk.volume_id in busy:

@@ -135,8 +135,7 @@ class Machine:
                 self._do(captures.take(self._live, plan))
             return self._do(captures.publish(self._live, plan))
         except BaseException:
-            with suppress(MachineError):  # what failed first is what the caller must hear
-                self.end_capture(capture_id)
+            self._clean_up_after_failure(capture_id)
             raise
 
     def end_capture(self, capture_id: str) -> None:
@@ -156,6 +155,10 @@ class Machine:
         """Why a capture was given up while it was served, if it was; known until ``end_capture``."""
         record = find_record(self._live.files, capture_id)
         return record.failure if record else None
+
+    def _clean_up_after_failure(self, capture_id: str) -> None:
+        with suppress(MachineError):  # what failed first is what the caller must hear
+            self.end_capture(capture_id)
 
     def _do(self, work: Coroutine[Any, Any, Result]) -> Result:
         # No limit here: every wait inside has its own.
