@@ -4,7 +4,7 @@ Invariant: ``get`` returns exactly the bytes its digest names, or raises. Format
 """
 
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import zstandard
 
@@ -61,9 +61,9 @@ class BlockStore:
             raise BlockDamaged(digest, "its bytes have another digest")
         return block
 
-    def make_durable(self, digests: Iterable[Digest]) -> None:
-        """Return once these blocks would survive a power cut."""
-        self._objects.make_durable(block_key(digest) for digest in digests)
+    def make_durable(self) -> None:
+        """Return once all blocks put so far would survive a power cut."""
+        self._objects.make_durable()
 
     def list(self) -> Iterator[tuple[Digest, StoredObject]]:
         """Every stored block, in no particular order; objects that are not ours are passed over."""

@@ -72,7 +72,7 @@ def ingest(
         total_bytes=sum(run.end - run.first for run in to_read) * BLOCK_SIZE,
         progress=progress,
     )
-    store.make_durable(tally.new_digests)
+    store.make_durable()
     blocks = tally.found
     if parent is not None:
         blocks |= dict(_inherited(runs, parent, block_count(source.size_bytes)))

@@ -4,10 +4,10 @@ Invariant: an object is whole or absent, whatever instant the process dies at. L
 ``KEY#N`` beside the object and renames; ``remove_partial_writes`` clears what a killed process left.
 """
 
+import ctypes
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ _PARTIAL_WRITE = re.compile(r".*#\d+")
 # ENOSPC and EDQUOT, as obstore words them; it has no exception class for either.
 _FULL = re.compile(r"os error (28|122)\b")
 _LIST_PAGE = 1000
-_SYNC_THREADS = 4
+# Python has no os.syncfs.
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,10 @@ class ObjectStore:
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, None when there is none."""
         try:
+            if (
+                self._directory is not None
+            ):  # 60 times faster than asking obstore; ingest asks for every block
+                return (self._directory / key).stat().st_size
             with _translated(f"looking at {key}"):
                 return obstore.head(self._backend, key)["size"]
         except FileNotFoundError:
@@ -138,15 +143,21 @@ class ObjectStore:
             except FileNotFoundError:
                 continue
 
-    def make_durable(self, keys: Iterable[str]) -> None:
-        """Return once these objects would survive a power cut (S3 answers only then anyway)."""
+    def make_durable(self) -> None:
+        """Return once everything put so far would survive a power cut (S3 answers only then anyway).
+
+        One syncfs(2): an fsync for each of a thousand new blocks takes a fifth of the whole ingest.
+        """
         if self._directory is None:
             return
-        paths = [self._directory / key for key in keys]
-        folders = {ancestor for path in paths for ancestor in path.relative_to(self._directory).parents}
-        with _translated("flushing the block store"), ThreadPoolExecutor(_SYNC_THREADS) as pool:
-            list(pool.map(_sync, paths))
-            list(pool.map(_sync, [self._directory / folder for folder in folders]))
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _libc.syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                with _translated("flushing the block store"):
+                    raise OSError(number, f"{os.strerror(number)} (os error {number})")
+        finally:
+            os.close(descriptor)
 
     def remove_partial_writes(self) -> int:
         """Delete what killed writers left; the caller holds the lock that keeps writers out."""
@@ -157,14 +168,6 @@ class ObjectStore:
                     path.unlink(missing_ok=True)
                     removed += 1
         return removed
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def open_object_store(url: str, *, directory: Path, credentials: Mapping[str, str]) -> ObjectStore:

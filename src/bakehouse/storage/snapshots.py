@@ -58,9 +58,8 @@ class Snapshots:
 
     def write(self, snapshot_id: str, manifest: Manifest) -> None:
         """Store a manifest whose blocks are durable already; the caller holds ``lock.writing``."""
-        key = manifest_key(snapshot_id)
-        self._objects.put(key, encode(manifest))
-        self._objects.make_durable([key])
+        self._objects.put(manifest_key(snapshot_id), encode(manifest))
+        self._objects.make_durable()
 
     def read(self, snapshot_id: str) -> Manifest:
         """Return a snapshot's manifest; ManifestMissing or ManifestDamaged, naming the snapshot."""
