@@ -32,6 +32,9 @@ class Settings:
     database_url: str = ""
     # obstore URL (file:///... or s3://bucket/prefix); empty means the state directory.
     block_store_url: str = ""
+    # Only an S3 block store needs these.
+    block_store_access_key_id: str = ""
+    block_store_secret_access_key: str = field(default="", repr=False)
     public_network: IPv4Network = field(default_factory=lambda: IPv4Network("127.66.0.0/16"))
     # First host uid of the range from which machines and agents get their own, when started as root.
     uid_base: int = 1_900_000_000
@@ -67,6 +70,8 @@ _CONVERTERS = {
     "region": str,
     "database_url": str,
     "block_store_url": str,
+    "block_store_access_key_id": str,
+    "block_store_secret_access_key": str,
     "public_network": IPv4Network,
     "uid_base": int,
     "accelerator": str,

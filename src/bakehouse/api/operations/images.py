@@ -1,0 +1,228 @@
+"""CreateImage, DescribeImages, RegisterImage, DeregisterImage."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bakehouse import errors
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.database.models import Image
+from bakehouse.domain import accounts, images, instances, snapshots, tags
+
+
+def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, str]) -> dict[str, Any]:
+    """The Image shape of one row."""
+    reason = (
+        {"Code": image.state_reason_code, "Message": image.state_reason_message}
+        if image.state_reason_code
+        else None
+    )
+    return {
+        "Architecture": image.architecture,
+        "BlockDeviceMappings": image.block_device_mappings,
+        "BootMode": image.boot_mode,
+        "CreationDate": f"{image.created_at:%Y-%m-%dT%H:%M:%S}.000Z",
+        "Description": image.description,
+        "EnaSupport": True,
+        "Hypervisor": "xen",
+        "ImageId": image.image_id,
+        "ImageLocation": f"{aliases.get(image.account_id, image.account_id)}/{image.name}",
+        "ImageOwnerAlias": aliases.get(image.account_id),
+        "ImageType": "machine",
+        "ImdsSupport": image.imds_support,
+        "Name": image.name,
+        "OwnerId": image.account_id,
+        "PlatformDetails": "Linux/UNIX",
+        "ProductCodes": [],
+        "Public": image.is_public,
+        "RootDeviceName": image.root_device_name,
+        "RootDeviceType": "ebs",
+        "SourceImageId": image.source_image_id,
+        "SourceInstanceId": image.source_instance_id,
+        "State": image.state,
+        "StateReason": reason,
+        "Tags": own_tags,
+        "UsageOperation": "RunInstances",
+        "VirtualizationType": "hvm",
+    }
+
+
+@operation(
+    "ec2",
+    "CreateImage",
+    mutates=True,
+    honours=("InstanceId", "Name", "Description", "NoReboot", "BlockDeviceMappings", "TagSpecifications"),
+)
+def create_image(context: RequestContext, request: Parameters) -> Reply:
+    """Write a pending image and its snapshots; the capture runs after the answer."""
+    session = context.session
+    instance = instances.get(session, context.account_id, request["InstanceId"])
+    image = images.create_from_instance(
+        session,
+        instance,
+        name=request["Name"],
+        description=request.get("Description", ""),
+        overrides=request.get("BlockDeviceMappings", ()),
+    )
+    _tag(context, image, request.get("TagSpecifications", ()))
+    context.host.enqueue(
+        session,
+        "capture_image",
+        image.image_id,
+        request.get("NoReboot", False),
+        key=f"capture-{instance.instance_id}",
+        workflow_id=f"capture_image-{image.image_id}",
+    )
+    return {"ImageId": image.image_id}
+
+
+def _tag(context: RequestContext, image: Image, specifications: Sequence[dict[str, Any]]) -> None:
+    kinds = {"image": [image.image_id], "snapshot": snapshots.snapshot_ids_of(image)}
+    for kind, resource_ids in kinds.items():
+        wanted = tags.tags_for(specifications, kind, allowed=("image", "snapshot"))
+        for resource_id in resource_ids:
+            tags.put_tags(context.session, context.account_id, resource_id, kind, wanted)
+
+
+_IMAGE_FILTERS = FilterTable(
+    item="Images[]",
+    paths={
+        "architecture": "Architecture",
+        "block-device-mapping.delete-on-termination": "BlockDeviceMappings[].Ebs.DeleteOnTermination",
+        "block-device-mapping.device-name": "BlockDeviceMappings[].DeviceName",
+        "block-device-mapping.encrypted": "BlockDeviceMappings[].Ebs.Encrypted",
+        "block-device-mapping.snapshot-id": "BlockDeviceMappings[].Ebs.SnapshotId",
+        "block-device-mapping.volume-size": "BlockDeviceMappings[].Ebs.VolumeSize",
+        "block-device-mapping.volume-type": "BlockDeviceMappings[].Ebs.VolumeType",
+        "creation-date": "CreationDate",
+        "description": "Description",
+        "ena-support": "EnaSupport",
+        "hypervisor": "Hypervisor",
+        "image-id": "ImageId",
+        "image-type": "ImageType",
+        "is-public": "Public",
+        "manifest-location": "ImageLocation",
+        "name": "Name",
+        "owner-alias": "ImageOwnerAlias",
+        "owner-id": "OwnerId",
+        "platform": "Platform",
+        "product-code": "ProductCodes[].ProductCodeId",
+        "root-device-name": "RootDeviceName",
+        "root-device-type": "RootDeviceType",
+        "source-image-id": "SourceImageId",
+        "source-instance-id": "SourceInstanceId",
+        "state": "State",
+        "state-reason-code": "StateReason.Code",
+        "state-reason-message": "StateReason.Message",
+        "virtualization-type": "VirtualizationType",
+    },
+    tags="Tags",
+)
+
+
+@operation(
+    "ec2",
+    "DescribeImages",
+    mutates=False,
+    # No image here is ever deprecated or disabled, so there is nothing these two could hide.
+    honours=("ImageIds", "Owners", "ExecutableUsers", "IncludeDeprecated", "IncludeDisabled"),
+    filters=_IMAGE_FILTERS,
+    paged=Paged(result="Images", minimum=1, maximum=1000, ids=("ImageIds",), key="ImageId"),
+)
+def describe_images(context: RequestContext, request: Parameters) -> Reply:
+    """List the images the account may see."""
+    session, account_id = context.session, context.account_id
+    found = images.visible(session, account_id, request.get("ImageIds", ()))
+    aliases = {one.account_id: one.alias for one in accounts.list_accounts(session) if one.alias == "amazon"}
+    if owners := set(request.get("Owners", ())):
+        found = [one for one in found if _is_owned(one, owners, account_id, aliases)]
+    if users := set(request.get("ExecutableUsers", ())):
+        found = [one for one in found if _is_executable(one, users, account_id)]
+    own_tags = tags.tags_of(session, account_id, [one.image_id for one in found])
+    return {"Images": [image_item(one, own_tags.get(one.image_id, []), aliases) for one in found]}
+
+
+def _is_owned(image: Image, owners: set[str], account_id: str, aliases: dict[str, str]) -> bool:
+    return (
+        image.account_id in owners
+        or aliases.get(image.account_id) in owners
+        or ("self" in owners and image.account_id == account_id)
+    )
+
+
+def _is_executable(image: Image, users: set[str], account_id: str) -> bool:
+    shared_with = {one.user_id for one in image.launch_permissions}
+    return (
+        ("all" in users and image.is_public)
+        or ("self" in users and account_id in shared_with)
+        or bool(users & shared_with)
+    )
+
+
+@operation(
+    "ec2",
+    "RegisterImage",
+    mutates=True,
+    honours=(
+        "Architecture",
+        "BlockDeviceMappings[].DeviceName",
+        "BlockDeviceMappings[].Ebs.DeleteOnTermination",
+        "BlockDeviceMappings[].Ebs.SnapshotId",
+        "BootMode",
+        "Description",
+        "Name",
+        "RootDeviceName",
+        "TagSpecifications",
+    ),
+    harmless={"EnaSupport": (True, False), "VirtualizationType": ("hvm",), "SriovNetSupport": ("simple",)},
+)
+def register_image(context: RequestContext, request: Parameters) -> Reply:
+    """Make an image of one of the account's completed snapshots."""
+    session, account_id = context.session, context.account_id
+    images.check_name(session, account_id, request["Name"])
+    images.check_description(request.get("Description", ""))
+    if request.get("Architecture", "x86_64") != "x86_64":
+        raise errors.unsupported_operation("Only images of architecture x86_64 can be registered.")
+    mappings = request.get("BlockDeviceMappings", ())
+    root = request.get("RootDeviceName", "/dev/sda1")
+    if (
+        len(mappings) != 1
+        or mappings[0].get("DeviceName") != root
+        or "SnapshotId" not in mappings[0].get("Ebs", {})
+    ):
+        raise errors.block_device_mapping_invalid(
+            f"One mapping is needed: a snapshot for the root device {root}."
+        )
+    snapshot = snapshots.get(session, account_id, mappings[0]["Ebs"]["SnapshotId"])
+    if snapshot.state != snapshots.COMPLETED:
+        raise errors.incorrect_state(f"Snapshot '{snapshot.snapshot_id}' is not 'completed'.")
+    image = images.create_from_snapshot(
+        session,
+        account_id,
+        snapshot_id=snapshot.snapshot_id,
+        name=request["Name"],
+        description=request.get("Description", ""),
+        boot_mode=request.get("BootMode", "legacy-bios"),
+        root_device_name=root,
+        is_public=False,
+    )
+    _tag(context, image, request.get("TagSpecifications", ()))
+    return {"ImageId": image.image_id}
+
+
+@operation(
+    "ec2",
+    "DeregisterImage",
+    mutates=True,
+    honours=("ImageId",),
+    harmless={"DeleteAssociatedSnapshots": (False,)},
+)
+def deregister_image(context: RequestContext, request: Parameters) -> Reply:
+    """Take an image out of use; instances and snapshots stay."""
+    image = images.get_own(context.session, context.account_id, request["ImageId"])
+    if image.state == images.PENDING:
+        raise errors.image_unavailable(image.image_id)
+    images.deregister(context.session, image)
+    return {"Return": True}

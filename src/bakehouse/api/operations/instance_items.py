@@ -1,0 +1,160 @@
+"""How an instance looks to clients: row -> the model's Instance shape. States only what is true."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bakehouse.database.models import Instance, NetworkInterface, SecurityGroup, Volume
+from bakehouse.domain import instance_types
+from bakehouse.domain.instances import STATE_CODES, State
+
+Item = dict[str, Any]
+
+
+def state_item(state: str) -> Item:
+    """The InstanceState shape: EC2's numeric code and name."""
+    return {"Code": STATE_CODES[State(state)], "Name": state}
+
+
+def private_dns_name(private_ip: str) -> str:
+    """The name our DNS answers for a private address, in the form of us-east-1 (RFC 952 host part)."""
+    return f"ip-{private_ip.replace('.', '-')}.ec2.internal"
+
+
+def group_items(interface: NetworkInterface, groups: dict[str, SecurityGroup]) -> list[Item]:
+    """The GroupIdentifier list of an interface, in the order the groups were given."""
+    return [
+        {"GroupId": member.group_id, "GroupName": groups[member.group_id].group_name}
+        for member in interface.groups
+        if member.group_id in groups
+    ]
+
+
+def block_device_item(volume: Volume) -> Item:
+    """The InstanceBlockDeviceMapping shape of an attached volume."""
+    return {
+        "DeviceName": volume.device_name,
+        "Ebs": {
+            "AttachTime": volume.attached_at,
+            "DeleteOnTermination": volume.delete_on_termination,
+            "Status": volume.attachment_state,
+            "VolumeId": volume.volume_id,
+        },
+    }
+
+
+def _association(interface: NetworkInterface) -> Item | None:
+    if interface.public_ip is None:
+        return None
+    return {"IpOwnerId": "amazon", "PublicDnsName": "", "PublicIp": interface.public_ip}
+
+
+def interface_item(
+    interface: NetworkInterface, groups: dict[str, SecurityGroup], source_dest_check: bool
+) -> Item:
+    """The InstanceNetworkInterface shape."""
+    dns_name = private_dns_name(interface.private_ip)
+    address = {
+        "Association": _association(interface),
+        "Primary": True,
+        "PrivateDnsName": dns_name,
+        "PrivateIpAddress": interface.private_ip,
+    }
+    return {
+        "Association": _association(interface),
+        "Attachment": {
+            "AttachTime": interface.attached_at,
+            "AttachmentId": interface.attachment_id,
+            "DeleteOnTermination": True,
+            "DeviceIndex": 0,
+            "NetworkCardIndex": 0,
+            "Status": "attached",
+        },
+        "Description": interface.description,
+        "Groups": group_items(interface, groups),
+        "InterfaceType": "interface",
+        "Ipv6Addresses": [],
+        "MacAddress": interface.mac_address,
+        "NetworkInterfaceId": interface.interface_id,
+        "OwnerId": interface.account_id,
+        "PrivateDnsName": dns_name,
+        "PrivateIpAddress": interface.private_ip,
+        "PrivateIpAddresses": [address],
+        "SourceDestCheck": source_dest_check,
+        "Status": "in-use",
+        "SubnetId": interface.subnet_id,
+        "VpcId": interface.vpc_id,
+    }
+
+
+def instance_item(instance: Instance, tags: Sequence[Item], groups: dict[str, SecurityGroup]) -> Item:
+    """The Instance shape of one row; a terminated instance has no network and no volumes any more."""
+    item: Item = {
+        "AmiLaunchIndex": instance.ami_launch_index,
+        "Architecture": "x86_64",
+        "BlockDeviceMappings": [block_device_item(volume) for volume in instance.volumes],
+        "BootMode": instance.boot_mode,
+        "ClientToken": instance.client_token or "",
+        "CurrentInstanceBootMode": instance.boot_mode,
+        "EbsOptimized": instance.ebs_optimized,
+        "EnaSupport": True,
+        "Hypervisor": "xen",
+        "ImageId": instance.image_id,
+        "InstanceId": instance.instance_id,
+        "InstanceType": instance.instance_type,
+        "KeyName": instance.key_name,
+        "LaunchTime": instance.launched_at,
+        "MetadataOptions": {"State": "applied", **instance.metadata_options},
+        "Monitoring": {"State": instance.monitoring},
+        "NetworkInterfaces": [],
+        "Placement": {"AvailabilityZone": instance.availability_zone, "GroupName": "", "Tenancy": "default"},
+        "PlatformDetails": "Linux/UNIX",
+        "PrivateDnsName": "",
+        "ProductCodes": [],
+        "PublicDnsName": "",
+        "RootDeviceName": instance.root_device_name,
+        "RootDeviceType": "ebs",
+        "SecurityGroups": [],
+        "State": state_item(instance.state),
+        "StateReason": state_reason_item(instance),
+        "StateTransitionReason": instance.state_transition_reason,
+        "Tags": list(tags),
+        "UsageOperation": "RunInstances",
+        "VirtualizationType": "hvm",
+    }
+    if instance.state != State.TERMINATED:
+        cores = instance_types.get_instance_type(instance.instance_type).vcpus
+        item["CpuOptions"] = {"CoreCount": cores, "ThreadsPerCore": 1}
+    if instance.interface is not None:
+        item |= _network_members(instance, instance.interface, groups)
+    return item
+
+
+def _network_members(
+    instance: Instance, interface: NetworkInterface, groups: dict[str, SecurityGroup]
+) -> Item:
+    return {
+        "NetworkInterfaces": [interface_item(interface, groups, instance.source_dest_check)],
+        "PrivateDnsName": private_dns_name(interface.private_ip),
+        "PrivateIpAddress": interface.private_ip,
+        "PublicIpAddress": interface.public_ip,
+        "SecurityGroups": group_items(interface, groups),
+        "SourceDestCheck": instance.source_dest_check,
+        "SubnetId": instance.subnet_id,
+        "VpcId": instance.vpc_id,
+    }
+
+
+def state_reason_item(instance: Instance) -> Item | None:
+    """The StateReason shape, or None while nothing is to be said."""
+    if instance.state_reason_code is None:
+        return None
+    return {"Code": instance.state_reason_code, "Message": instance.state_reason_message}
+
+
+def state_change_item(instance: Instance, previous: str) -> Item:
+    """The InstanceStateChange shape that start, stop and terminate answer with."""
+    return {
+        "CurrentState": state_item(instance.state),
+        "InstanceId": instance.instance_id,
+        "PreviousState": state_item(previous),
+    }

@@ -1,0 +1,286 @@
+"""RunInstances, DescribeInstances, and start, stop, reboot, terminate."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.operations.instance_items import instance_item, state_change_item
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.database.models import Instance, SecurityGroup
+from bakehouse.domain import instances, launch_request, lifecycle, security_groups, tags, vpcs
+from bakehouse.errors import ApiError
+
+_TAGGED = ("instance", "volume", "network-interface")
+# A request for more than this many instances at once is refused before anything is written.
+_MAX_COUNT = 100
+
+
+@operation(
+    "ec2",
+    "RunInstances",
+    mutates=True,
+    honours=(
+        "BlockDeviceMappings",
+        "DisableApiStop",
+        "DisableApiTermination",
+        "EbsOptimized",
+        "ImageId",
+        "InstanceInitiatedShutdownBehavior",
+        "InstanceType",
+        "KeyName",
+        "MaxCount",
+        "MetadataOptions.HttpEndpoint",
+        "MetadataOptions.HttpPutResponseHopLimit",
+        "MetadataOptions.HttpTokens",
+        "MetadataOptions.InstanceMetadataTags",
+        "MinCount",
+        "Monitoring",
+        "NetworkInterfaces[].AssociatePublicIpAddress",
+        "NetworkInterfaces[].Description",
+        "NetworkInterfaces[].DeviceIndex",
+        "NetworkInterfaces[].Groups",
+        "NetworkInterfaces[].PrivateIpAddress",
+        "NetworkInterfaces[].SubnetId",
+        "Placement.AvailabilityZone",
+        "PrivateIpAddress",
+        "SecurityGroupIds",
+        "SecurityGroups",
+        "SubnetId",
+        "TagSpecifications",
+        "UserData",
+    ),
+    harmless={
+        "CreditSpecification.CpuCredits": ("standard",),
+        "EnclaveOptions.Enabled": (False,),
+        "HibernationOptions.Configured": (False,),
+        "MetadataOptions.HttpProtocolIpv6": ("disabled",),
+        "NetworkInterfaces[].DeleteOnTermination": (True,),
+        "NetworkInterfaces[].InterfaceType": ("interface",),
+        "Placement.Tenancy": ("default",),
+    },
+    keeps_empty=("TagSpecifications[].Tags[].Value",),
+)
+def run_instances(context: RequestContext, request: Parameters) -> Reply:
+    """Write pending instances and enqueue their launches; the answer does not wait for any machine."""
+    session = context.session
+    count = _launch_count(request)
+    launch = launch_request.read_launch_request(session, context.account_id, request, context.host.settings)
+    instances.check_capacity(session, launch.instance_type, count, context.host.memory_mib)
+    if count > 1 and launch.private_ip:
+        raise ApiError("InvalidParameterCombination", "A private IP address goes with one instance only.")
+    launched = instances.launch(session, context.account_id, launch, count)
+    for instance in launched:
+        _tag(context, instance, request.get("TagSpecifications", []))
+        _enqueue(context, "launch_instance", instance.instance_id)
+    _apply_firewall(context, launched)
+    return _reservation(context, launched)
+
+
+def _launch_count(request: Parameters) -> int:
+    """EC2 launches as many as fit between MinCount and MaxCount; here all of MaxCount or none."""
+    minimum, maximum = request["MinCount"], request["MaxCount"]
+    if not 1 <= minimum <= maximum:
+        raise ApiError("InvalidParameterValue", "MinCount must be at least 1 and at most MaxCount.")
+    if maximum > _MAX_COUNT:
+        raise ApiError(
+            "InstanceLimitExceeded",
+            f"You have requested more instances ({maximum}) than the limit of {_MAX_COUNT}.",
+        )
+    return int(maximum)
+
+
+def _tag(context: RequestContext, instance: Instance, specifications: Sequence[dict[str, Any]]) -> None:
+    resources = {
+        "instance": [instance.instance_id],
+        "volume": [volume.volume_id for volume in instance.volumes],
+    }
+    if instance.interface is not None:
+        resources["network-interface"] = [instance.interface.interface_id]
+    for resource_type, resource_ids in resources.items():
+        wanted = tags.tags_for(specifications, resource_type, allowed=_TAGGED)
+        for resource_id in resource_ids:
+            tags.put_tags(context.session, context.account_id, resource_id, resource_type, wanted)
+
+
+def _enqueue(context: RequestContext, workflow: str, instance_id: str, *arguments: object) -> None:
+    context.host.enqueue(
+        context.session,
+        workflow,
+        instance_id,
+        *arguments,
+        key=instance_id,
+        workflow_id=f"{workflow}-{instance_id}-{instances.new_token()}",
+    )
+
+
+def _apply_firewall(context: RequestContext, changed: Sequence[Instance]) -> None:
+    """Groups that refer to the changed instances' groups must learn their addresses."""
+    for vpc_id in {instance.vpc_id for instance in changed}:
+        context.host.enqueue(
+            context.session,
+            "apply_firewall",
+            vpc_id,
+            key=vpc_id,
+            workflow_id=f"apply_firewall-{vpc_id}-{instances.new_token()}",
+        )
+
+
+def _reservation(context: RequestContext, members: Sequence[Instance]) -> Reply:
+    by_id = tags.tags_of(context.session, context.account_id, [member.instance_id for member in members])
+    groups = _groups(context)
+    return _reservation_item(members, by_id, groups)
+
+
+def _groups(context: RequestContext) -> dict[str, SecurityGroup]:
+    return {group.group_id: group for group in security_groups.visible(context.session, context.account_id)}
+
+
+def _reservation_item(
+    members: Sequence[Instance], tags_by_id: dict[str, list[dict[str, str]]], groups: dict[str, SecurityGroup]
+) -> dict[str, Any]:
+    return {
+        "Groups": [],
+        "Instances": [instance_item(one, tags_by_id.get(one.instance_id, []), groups) for one in members],
+        "OwnerId": members[0].account_id,
+        "ReservationId": members[0].reservation_id,
+    }
+
+
+_INSTANCE_FILTERS = FilterTable(
+    item="Reservations[].Instances[]",
+    paths={
+        "affinity": "Placement.Affinity",
+        "architecture": "Architecture",
+        "availability-zone": "Placement.AvailabilityZone",
+        "block-device-mapping.attach-time": "BlockDeviceMappings[].Ebs.AttachTime",
+        "block-device-mapping.delete-on-termination": "BlockDeviceMappings[].Ebs.DeleteOnTermination",
+        "block-device-mapping.device-name": "BlockDeviceMappings[].DeviceName",
+        "block-device-mapping.status": "BlockDeviceMappings[].Ebs.Status",
+        "block-device-mapping.volume-id": "BlockDeviceMappings[].Ebs.VolumeId",
+        "boot-mode": "BootMode",
+        "client-token": "ClientToken",
+        "current-instance-boot-mode": "CurrentInstanceBootMode",
+        "dns-name": "PublicDnsName",
+        "group-id": "SecurityGroups[].GroupId",
+        "group-name": "SecurityGroups[].GroupName",
+        "hypervisor": "Hypervisor",
+        "image-id": "ImageId",
+        "instance-id": "InstanceId",
+        "instance-state-code": "State.Code",
+        "instance-state-name": "State.Name",
+        "instance-type": "InstanceType",
+        "instance.group-id": "SecurityGroups[].GroupId",
+        "instance.group-name": "SecurityGroups[].GroupName",
+        "ip-address": "PublicIpAddress",
+        "key-name": "KeyName",
+        "launch-index": "AmiLaunchIndex",
+        "launch-time": "LaunchTime",
+        "metadata-options.http-endpoint": "MetadataOptions.HttpEndpoint",
+        "metadata-options.http-tokens": "MetadataOptions.HttpTokens",
+        "monitoring-state": "Monitoring.State",
+        "network-interface.addresses.private-ip-address": "NetworkInterfaces[].PrivateIpAddress",
+        "network-interface.association.public-ip": "NetworkInterfaces[].Association.PublicIp",
+        "network-interface.group-id": "NetworkInterfaces[].Groups[].GroupId",
+        "network-interface.mac-address": "NetworkInterfaces[].MacAddress",
+        "network-interface.network-interface-id": "NetworkInterfaces[].NetworkInterfaceId",
+        "network-interface.subnet-id": "NetworkInterfaces[].SubnetId",
+        "network-interface.vpc-id": "NetworkInterfaces[].VpcId",
+        "platform-details": "PlatformDetails",
+        "private-dns-name": "PrivateDnsName",
+        "private-ip-address": "PrivateIpAddress",
+        "product-code": "ProductCodes[].ProductCodeId",
+        "reason": "StateTransitionReason",
+        "root-device-name": "RootDeviceName",
+        "root-device-type": "RootDeviceType",
+        "source-dest-check": "SourceDestCheck",
+        "state-reason-code": "StateReason.Code",
+        "subnet-id": "SubnetId",
+        "tenancy": "Placement.Tenancy",
+        "usage-operation": "UsageOperation",
+        "virtualization-type": "VirtualizationType",
+        "vpc-id": "VpcId",
+    },
+    outer={"owner-id": "OwnerId", "reservation-id": "ReservationId"},
+    tags="Tags",
+)
+
+
+@operation(
+    "ec2",
+    "DescribeInstances",
+    mutates=False,
+    honours=("InstanceIds",),
+    filters=_INSTANCE_FILTERS,
+    paged=Paged(result="Reservations", minimum=5, maximum=1000, ids=("InstanceIds",)),
+)
+def describe_instances(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's instances by reservation."""
+    found = instances.visible(context.session, context.account_id, request.get("InstanceIds", ()))
+    tags_by_id = tags.tags_of(context.session, context.account_id, [one.instance_id for one in found])
+    groups = _groups(context)
+    reservations = groupby(found, key=lambda one: one.reservation_id)
+    return {
+        "Reservations": [_reservation_item(list(members), tags_by_id, groups) for _, members in reservations]
+    }
+
+
+def _selected(context: RequestContext, request: Parameters) -> tuple[list[Instance], dict[str, str]]:
+    members = instances.visible(context.session, context.account_id, request["InstanceIds"])
+    return members, {one.instance_id: one.state for one in members}
+
+
+@operation(
+    "ec2", "StopInstances", mutates=True, honours=("InstanceIds", "Force"), harmless={"Hibernate": (False,)}
+)
+def stop_instances(context: RequestContext, request: Parameters) -> Reply:
+    """Shut instances down; their volumes and private addresses stay."""
+    members, previous = _selected(context, request)
+    for instance in lifecycle.stop(members):
+        _enqueue(context, "stop_instance", instance.instance_id, request.get("Force", False))
+    return {"StoppingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}
+
+
+@operation("ec2", "StartInstances", mutates=True, honours=("InstanceIds",))
+def start_instances(context: RequestContext, request: Parameters) -> Reply:
+    """Boot stopped instances again, with a new public address if they had one."""
+    members, previous = _selected(context, request)
+    for instance in members:
+        subnet = vpcs.get_subnet(context.session, context.account_id, instance.subnet_id)
+        started = lifecycle.start(
+            context.session,
+            [instance],
+            memory_mib=context.host.memory_mib,
+            public_network=context.host.settings.public_network,
+            wants_public=subnet.map_public_ip_on_launch,
+        )
+        for one in started:
+            _enqueue(context, "start_instance", one.instance_id)
+    return {"StartingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}
+
+
+@operation("ec2", "RebootInstances", mutates=True, honours=("InstanceIds",))
+def reboot_instances(context: RequestContext, request: Parameters) -> Reply:
+    """Ask the guests to reboot."""
+    members, _ = _selected(context, request)
+    lifecycle.check_reboot(members)
+    for instance in members:
+        _enqueue(context, "reboot_instance", instance.instance_id)
+    return {}
+
+
+@operation(
+    "ec2",
+    "TerminateInstances",
+    mutates=True,
+    honours=("InstanceIds", "Force", "SkipOsShutdown"),
+)
+def terminate_instances(context: RequestContext, request: Parameters) -> Reply:
+    """End instances for good; volumes marked so go with them."""
+    members, previous = _selected(context, request)
+    skip = bool(request.get("SkipOsShutdown") or request.get("Force"))
+    for instance in lifecycle.terminate(members):
+        _enqueue(context, "terminate_instance", instance.instance_id, skip)
+    return {"TerminatingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}

@@ -1,0 +1,87 @@
+"""DescribeRegions, DescribeAvailabilityZones, DescribeAccountAttributes."""
+
+from bakehouse import errors
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.registry import operation
+from bakehouse.domain import vpcs
+
+
+@operation(
+    "ec2",
+    "DescribeRegions",
+    mutates=False,
+    honours=("AllRegions", "RegionNames"),
+    filters=FilterTable(
+        item="Regions[]",
+        paths={"endpoint": "Endpoint", "opt-in-status": "OptInStatus", "region-name": "RegionName"},
+    ),
+)
+def describe_regions(context: RequestContext, request: Parameters) -> Reply:
+    """The one region of this service."""
+    for name in request.get("RegionNames", ()):
+        if name != context.region:
+            raise errors.invalid_parameter_value(f"Invalid region provided: {name[:64]}")
+    settings = context.host.settings
+    endpoint = f"{settings.listen_host}:{settings.listen_port}"
+    return {
+        "Regions": [
+            {"Endpoint": endpoint, "OptInStatus": "opt-in-not-required", "RegionName": context.region}
+        ]
+    }
+
+
+@operation(
+    "ec2",
+    "DescribeAvailabilityZones",
+    mutates=False,
+    honours=("AllAvailabilityZones", "ZoneNames"),
+    filters=FilterTable(
+        item="AvailabilityZones[]",
+        paths={
+            "opt-in-status": "OptInStatus",
+            "region-name": "RegionName",
+            "state": "State",
+            "zone-name": "ZoneName",
+            "zone-type": "ZoneType",
+        },
+    ),
+)
+def describe_availability_zones(context: RequestContext, request: Parameters) -> Reply:
+    """The zones; they share this host."""
+    names = vpcs.zone_names(context.region)
+    for name in request.get("ZoneNames", ()):
+        if name not in names:
+            raise errors.invalid_parameter_value(f"Invalid availability zone: [{name[:64]}]")
+    wanted = request.get("ZoneNames") or names
+    return {
+        "AvailabilityZones": [
+            {
+                "GroupName": context.region,
+                "Messages": [],
+                "NetworkBorderGroup": context.region,
+                "OptInStatus": "opt-in-not-required",
+                "RegionName": context.region,
+                "State": "available",
+                "ZoneName": name,
+                "ZoneType": "availability-zone",
+            }
+            for name in names
+            if name in wanted
+        ]
+    }
+
+
+@operation("ec2", "DescribeAccountAttributes", mutates=False, honours=("AttributeNames",))
+def describe_account_attributes(context: RequestContext, request: Parameters) -> Reply:
+    """What the account has."""
+    default = vpcs.default_vpc(context.session, context.account_id).vpc_id
+    values = {"default-vpc": default, "supported-platforms": "VPC"}
+    wanted = request.get("AttributeNames") or list(values)
+    return {
+        "AccountAttributes": [
+            {"AttributeName": name, "AttributeValues": [{"AttributeValue": value}]}
+            for name, value in values.items()
+            if name in wanted
+        ]
+    }

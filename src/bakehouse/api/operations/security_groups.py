@@ -1,0 +1,351 @@
+"""Security groups and their rules; each change is followed by ``apply_firewall``."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from bakehouse import errors
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.database.models import SecurityGroup, SecurityGroupRule
+from bakehouse.domain import instances, security_groups, tags, vpcs
+from bakehouse.domain.security_groups import RuleData
+
+_PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
+_WITH_PORTS = {"tcp", "udp", "icmp", "icmpv6"}
+_MAX_PORT = 65535
+
+
+def _apply(context: RequestContext, group: SecurityGroup) -> None:
+    context.host.enqueue(
+        context.session,
+        "apply_firewall",
+        group.vpc_id,
+        key=group.vpc_id,
+        workflow_id=f"apply_firewall-{group.vpc_id}-{instances.new_token()}",
+    )
+
+
+@operation(
+    "ec2",
+    "CreateSecurityGroup",
+    mutates=True,
+    honours=("Description", "GroupName", "TagSpecifications", "VpcId"),
+)
+def create_security_group(context: RequestContext, request: Parameters) -> Reply:
+    """Make a group in a VPC, the default one without a VpcId."""
+    session, account_id = context.session, context.account_id
+    vpc = (
+        vpcs.get_vpc(session, account_id, request["VpcId"])
+        if "VpcId" in request
+        else vpcs.default_vpc(session, account_id)
+    )
+    group = security_groups.create(
+        session, account_id, vpc.vpc_id, request["GroupName"], request["Description"]
+    )
+    wanted = tags.tags_for(request.get("TagSpecifications"), "security-group")
+    tags.put_tags(session, account_id, group.group_id, "security-group", wanted)
+    return {"GroupId": group.group_id, "Tags": wanted}
+
+
+@operation("ec2", "DeleteSecurityGroup", mutates=True, honours=("GroupId", "GroupName"))
+def delete_security_group(context: RequestContext, request: Parameters) -> Reply:
+    """Delete a group that is not in use."""
+    group = _group(context, request)
+    security_groups.delete(context.session, group)
+    _apply(context, group)
+    return {"Return": True, "GroupId": group.group_id}
+
+
+def _group(context: RequestContext, request: Parameters) -> SecurityGroup:
+    return security_groups.get(
+        context.session, context.account_id, request.get("GroupId"), request.get("GroupName")
+    )
+
+
+def _permission_items(group: SecurityGroup, *, is_egress: bool) -> list[dict[str, Any]]:
+    """The IpPermission list: rules of one protocol and port range stand together."""
+    merged: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for rule in group.rules:
+        if rule.is_egress != is_egress:
+            continue
+        key = (rule.ip_protocol, rule.from_port, rule.to_port)
+        ports = {} if rule.ip_protocol == "-1" else {"FromPort": rule.from_port, "ToPort": rule.to_port}
+        item = merged.setdefault(
+            key,
+            {
+                "IpProtocol": rule.ip_protocol,
+                **ports,
+                "IpRanges": [],
+                "Ipv6Ranges": [],
+                "PrefixListIds": [],
+                "UserIdGroupPairs": [],
+            },
+        )
+        about = {"Description": rule.description}
+        if rule.cidr_ipv4:
+            item["IpRanges"].append({"CidrIp": rule.cidr_ipv4, **about})
+        elif rule.cidr_ipv6:
+            item["Ipv6Ranges"].append({"CidrIpv6": rule.cidr_ipv6, **about})
+        else:
+            pair = {"GroupId": rule.referenced_group_id, "UserId": rule.account_id}
+            item["UserIdGroupPairs"].append({**pair, **about})
+    return list(merged.values())
+
+
+@operation(
+    "ec2",
+    "DescribeSecurityGroups",
+    mutates=False,
+    honours=("GroupIds", "GroupNames"),
+    filters=FilterTable(
+        item="SecurityGroups[]",
+        paths={
+            "description": "Description",
+            "egress.ip-permission.cidr": "IpPermissionsEgress[].IpRanges[].CidrIp",
+            "egress.ip-permission.from-port": "IpPermissionsEgress[].FromPort",
+            "egress.ip-permission.protocol": "IpPermissionsEgress[].IpProtocol",
+            "egress.ip-permission.to-port": "IpPermissionsEgress[].ToPort",
+            "group-id": "GroupId",
+            "group-name": "GroupName",
+            "ip-permission.cidr": "IpPermissions[].IpRanges[].CidrIp",
+            "ip-permission.from-port": "IpPermissions[].FromPort",
+            "ip-permission.group-id": "IpPermissions[].UserIdGroupPairs[].GroupId",
+            "ip-permission.protocol": "IpPermissions[].IpProtocol",
+            "ip-permission.to-port": "IpPermissions[].ToPort",
+            "owner-id": "OwnerId",
+            "vpc-id": "VpcId",
+        },
+        tags="Tags",
+    ),
+    paged=Paged(
+        result="SecurityGroups", minimum=5, maximum=1000, ids=("GroupIds", "GroupNames"), key="GroupId"
+    ),
+)
+def describe_security_groups(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's groups."""
+    found = security_groups.visible(
+        context.session, context.account_id, request.get("GroupIds", ()), request.get("GroupNames", ())
+    )
+    own_tags = tags.tags_of(context.session, context.account_id, [one.group_id for one in found])
+    return {
+        "SecurityGroups": [
+            {
+                "Description": one.description,
+                "GroupId": one.group_id,
+                "GroupName": one.group_name,
+                "IpPermissions": _permission_items(one, is_egress=False),
+                "IpPermissionsEgress": _permission_items(one, is_egress=True),
+                "OwnerId": one.account_id,
+                "Tags": own_tags.get(one.group_id, []),
+                "VpcId": one.vpc_id,
+            }
+            for one in found
+        ]
+    }
+
+
+def _rule_item(rule: SecurityGroupRule, own_tags: list[dict[str, str]]) -> dict[str, Any]:
+    referenced = (
+        {"GroupId": rule.referenced_group_id, "UserId": rule.account_id} if rule.referenced_group_id else None
+    )
+    return {
+        "CidrIpv4": rule.cidr_ipv4,
+        "CidrIpv6": rule.cidr_ipv6,
+        "Description": rule.description,
+        "FromPort": rule.from_port,
+        "GroupId": rule.group_id,
+        "GroupOwnerId": rule.account_id,
+        "IpProtocol": rule.ip_protocol,
+        "IsEgress": rule.is_egress,
+        "ReferencedGroupInfo": referenced,
+        "SecurityGroupRuleId": rule.rule_id,
+        "Tags": own_tags,
+        "ToPort": rule.to_port,
+    }
+
+
+@operation(
+    "ec2",
+    "DescribeSecurityGroupRules",
+    mutates=False,
+    honours=("SecurityGroupRuleIds",),
+    filters=FilterTable(
+        item="SecurityGroupRules[]",
+        paths={"group-id": "GroupId", "security-group-rule-id": "SecurityGroupRuleId"},
+        tags="Tags",
+    ),
+    paged=Paged(
+        result="SecurityGroupRules",
+        minimum=5,
+        maximum=1000,
+        ids=("SecurityGroupRuleIds",),
+        key="SecurityGroupRuleId",
+    ),
+)
+def describe_security_group_rules(context: RequestContext, request: Parameters) -> Reply:
+    """List rules."""
+    groups = security_groups.visible(context.session, context.account_id)
+    rules = {rule.rule_id: rule for group in groups for rule in group.rules}
+    if wanted := request.get("SecurityGroupRuleIds"):
+        for rule_id in wanted:
+            if rule_id not in rules:
+                raise errors.group_rule_not_found(rule_id)
+        rules = {rule_id: rules[rule_id] for rule_id in wanted}
+    own_tags = tags.tags_of(context.session, context.account_id, list(rules))
+    return {"SecurityGroupRules": [_rule_item(one, own_tags.get(one.rule_id, [])) for one in rules.values()]}
+
+
+def _permissions(
+    context: RequestContext, group: SecurityGroup, request: Parameters
+) -> list[tuple[RuleData, str | None]]:
+    permissions = list(request.get("IpPermissions", ()))
+    flat = {name: request[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in request}
+    if "CidrIp" in request:
+        permissions.append({**flat, "IpRanges": [{"CidrIp": request["CidrIp"]}]})
+    if "SourceSecurityGroupName" in request:
+        pair = {"GroupName": request["SourceSecurityGroupName"]}
+        permissions.append({"IpProtocol": "-1", **flat, "UserIdGroupPairs": [pair]})
+    return [one for permission in permissions for one in _rules_of(context, group, permission)]
+
+
+def _rules_of(
+    context: RequestContext, group: SecurityGroup, permission: dict[str, Any]
+) -> Iterator[tuple[RuleData, str | None]]:
+    protocol, first, last = _ports(permission)
+    for one in permission.get("IpRanges", ()):
+        cidr = _cidr(one.get("CidrIp", ""), 4)
+        yield (
+            RuleData(ip_protocol=protocol, from_port=first, to_port=last, cidr_ipv4=cidr),
+            one.get("Description"),
+        )
+    for one in permission.get("Ipv6Ranges", ()):
+        cidr = _cidr(one.get("CidrIpv6", ""), 6)
+        yield (
+            RuleData(ip_protocol=protocol, from_port=first, to_port=last, cidr_ipv6=cidr),
+            one.get("Description"),
+        )
+    for one in permission.get("UserIdGroupPairs", ()):
+        other = security_groups.get(
+            context.session, context.account_id, one.get("GroupId"), one.get("GroupName")
+        )
+        if other.vpc_id != group.vpc_id:
+            raise errors.group_not_found(other.group_id)
+        data = RuleData(
+            ip_protocol=protocol, from_port=first, to_port=last, referenced_group_id=other.group_id
+        )
+        yield data, one.get("Description")
+
+
+def _ports(permission: dict[str, Any]) -> tuple[str, int, int]:
+    given = str(permission.get("IpProtocol", "")).lower()
+    protocol = _PROTOCOL_NAMES.get(given, given)
+    is_number = protocol.isdecimal() and int(protocol) < 256
+    if protocol not in _WITH_PORTS and protocol != "-1" and not is_number:
+        raise errors.invalid_value_for("protocol", given, "It is a name, a number or -1.")
+    if protocol not in _WITH_PORTS:
+        return protocol, -1, -1
+    first, last = permission.get("FromPort", -1), permission.get("ToPort", -1)
+    is_icmp = protocol.startswith("icmp")
+    if not is_icmp and (first, last) == (-1, -1):
+        first, last = 0, _MAX_PORT
+    limit = 255 if is_icmp else _MAX_PORT
+    lowest = -1 if is_icmp else 0
+    if not (lowest <= first <= limit and lowest <= last <= limit) or (not is_icmp and first > last):
+        raise errors.invalid_parameter_value(f"Invalid port range or ICMP type: {first} to {last}")
+    return protocol, first, last
+
+
+def _cidr(text: str, version: int) -> str:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed") from None
+    if network.version != version or "/" not in text:
+        raise errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed")
+    return str(network)
+
+
+def _authorize(context: RequestContext, request: Parameters, *, is_egress: bool) -> Reply:
+    group = _group(context, request)
+    wanted = _permissions(context, group, request)
+    if not wanted:
+        raise errors.missing_parameter("IpPermissions")
+    added = security_groups.authorize(context.session, group, is_egress=is_egress, wanted=wanted)
+    own = tags.tags_for(request.get("TagSpecifications"), "security-group-rule")
+    for rule in added:
+        tags.put_tags(context.session, context.account_id, rule.rule_id, "security-group-rule", own)
+    _apply(context, group)
+    return {"Return": True, "SecurityGroupRules": [_rule_item(rule, own) for rule in added]}
+
+
+def _revoke(context: RequestContext, request: Parameters, *, is_egress: bool) -> Reply:
+    group = _group(context, request)
+    unwanted = [data for data, _ in _permissions(context, group, request)]
+    rule_ids = request.get("SecurityGroupRuleIds", ())
+    if not unwanted and not rule_ids:
+        raise errors.missing_parameter("IpPermissions")
+    security_groups.revoke(context.session, group, is_egress=is_egress, unwanted=unwanted, rule_ids=rule_ids)
+    _apply(context, group)
+    return {"Return": True}
+
+
+_FLAT = ("CidrIp", "FromPort", "IpProtocol", "ToPort")
+_NESTED = (
+    "IpPermissions[].FromPort",
+    "IpPermissions[].IpProtocol",
+    "IpPermissions[].IpRanges",
+    "IpPermissions[].Ipv6Ranges",
+    "IpPermissions[].ToPort",
+    "IpPermissions[].UserIdGroupPairs[].Description",
+    "IpPermissions[].UserIdGroupPairs[].GroupId",
+    "IpPermissions[].UserIdGroupPairs[].GroupName",
+    "IpPermissions[].UserIdGroupPairs[].UserId",
+)
+_BY_NAME = ("GroupName", "SourceSecurityGroupName")
+
+
+@operation(
+    "ec2",
+    "AuthorizeSecurityGroupIngress",
+    mutates=True,
+    honours=("GroupId", "TagSpecifications", *_BY_NAME, *_FLAT, *_NESTED),
+)
+def authorize_security_group_ingress(context: RequestContext, request: Parameters) -> Reply:
+    """Let something in."""
+    return _authorize(context, request, is_egress=False)
+
+
+@operation(
+    "ec2",
+    "AuthorizeSecurityGroupEgress",
+    mutates=True,
+    honours=("GroupId", "TagSpecifications", *_FLAT, *_NESTED),
+)
+def authorize_security_group_egress(context: RequestContext, request: Parameters) -> Reply:
+    """Let something out."""
+    return _authorize(context, request, is_egress=True)
+
+
+@operation(
+    "ec2",
+    "RevokeSecurityGroupIngress",
+    mutates=True,
+    honours=("GroupId", "SecurityGroupRuleIds", *_BY_NAME, *_FLAT, *_NESTED),
+)
+def revoke_security_group_ingress(context: RequestContext, request: Parameters) -> Reply:
+    """Let something in no more; connections that exist go on, as on EC2."""
+    return _revoke(context, request, is_egress=False)
+
+
+@operation(
+    "ec2",
+    "RevokeSecurityGroupEgress",
+    mutates=True,
+    honours=("GroupId", "SecurityGroupRuleIds", *_FLAT, *_NESTED),
+)
+def revoke_security_group_egress(context: RequestContext, request: Parameters) -> Reply:
+    """Let something out no more."""
+    return _revoke(context, request, is_egress=True)

@@ -1,0 +1,94 @@
+"""CreateSnapshot, DescribeSnapshots, DeleteSnapshot."""
+
+from typing import Any
+
+from bakehouse import errors
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.database.models import Snapshot
+from bakehouse.domain import snapshots, tags, volumes
+
+
+def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]]) -> dict[str, Any]:
+    """The Snapshot shape of one row; also what CreateSnapshot answers."""
+    return {
+        "CompletionTime": snapshot.completed_at,
+        "Description": snapshot.description,
+        "Encrypted": False,
+        "OwnerId": snapshot.account_id,
+        "Progress": f"{snapshot.progress_percent}%",
+        "SnapshotId": snapshot.snapshot_id,
+        "StartTime": snapshot.started_at,
+        "State": snapshot.state,
+        "StateMessage": snapshot.state_message,
+        "StorageTier": "standard",
+        "Tags": own_tags,
+        # EC2's arbitrary id for a snapshot that was made of no volume.
+        "VolumeId": snapshot.volume_id or "vol-ffffffff",
+        "VolumeSize": snapshot.volume_size_gib,
+    }
+
+
+@operation("ec2", "CreateSnapshot", mutates=True, honours=("VolumeId", "Description", "TagSpecifications"))
+def create_snapshot(context: RequestContext, request: Parameters) -> Reply:
+    """Write a pending snapshot; its reading runs after the answer."""
+    session = context.session
+    volume = volumes.get(session, context.account_id, request["VolumeId"])
+    if volume.state not in {"available", "in-use"} or volume.attachment_state not in {None, "attached"}:
+        raise errors.incorrect_state(f"The volume '{volume.volume_id}' is not 'available' or 'in-use'.")
+    snapshot = snapshots.create(session, context.account_id, volume, request.get("Description", ""))
+    wanted = tags.tags_for(request.get("TagSpecifications"), "snapshot")
+    tags.put_tags(session, context.account_id, snapshot.snapshot_id, "snapshot", wanted)
+    context.host.enqueue(
+        session,
+        "capture_snapshot",
+        snapshot.snapshot_id,
+        key=f"capture-{volume.instance_id or volume.volume_id}",
+        workflow_id=f"capture_snapshot-{snapshot.snapshot_id}",
+    )
+    return snapshot_item(snapshot, wanted)
+
+
+_SNAPSHOT_FILTERS = FilterTable(
+    item="Snapshots[]",
+    paths={
+        "description": "Description",
+        "encrypted": "Encrypted",
+        "owner-id": "OwnerId",
+        "progress": "Progress",
+        "snapshot-id": "SnapshotId",
+        "start-time": "StartTime",
+        "status": "State",
+        "storage-tier": "StorageTier",
+        "volume-id": "VolumeId",
+        "volume-size": "VolumeSize",
+    },
+    tags="Tags",
+)
+
+
+@operation(
+    "ec2",
+    "DescribeSnapshots",
+    mutates=False,
+    honours=("SnapshotIds", "OwnerIds"),
+    filters=_SNAPSHOT_FILTERS,
+    paged=Paged(result="Snapshots", minimum=5, maximum=1000, ids=("SnapshotIds",), key="SnapshotId"),
+)
+def describe_snapshots(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's snapshots."""
+    found = snapshots.visible(context.session, context.account_id, request.get("SnapshotIds", ()))
+    if owners := set(request.get("OwnerIds", ())):
+        mine = {"self", context.account_id}
+        found = found if owners & mine else []
+    own_tags = tags.tags_of(context.session, context.account_id, [one.snapshot_id for one in found])
+    return {"Snapshots": [snapshot_item(one, own_tags.get(one.snapshot_id, [])) for one in found]}
+
+
+@operation("ec2", "DeleteSnapshot", mutates=True, honours=("SnapshotId",))
+def delete_snapshot(context: RequestContext, request: Parameters) -> Reply:
+    """Delete a snapshot no image needs; its blocks go with the next collection."""
+    snapshots.delete(context.session, context.account_id, request["SnapshotId"])
+    return {}

@@ -1,0 +1,96 @@
+"""CreateTags, DeleteTags, DescribeTags."""
+
+from sqlalchemy import select
+
+from bakehouse import errors
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.database.models import NetworkInterface, SecurityGroupRule
+from bakehouse.domain import images, instances, key_pairs, security_groups, snapshots, tags, volumes, vpcs
+
+
+def _resource_type(context: RequestContext, resource_id: str) -> str:
+    """The kind of a resource the account may tag; its noun's own error when there is none."""
+    session, account_id = context.session, context.account_id
+    prefix = resource_id.rpartition("-")[0]
+    finders = {
+        "ami": ("image", lambda: images.get_visible(session, account_id, resource_id)),
+        "i": ("instance", lambda: instances.get(session, account_id, resource_id)),
+        "key": ("key-pair", lambda: key_pairs.visible(session, account_id, ids=[resource_id])),
+        "sg": ("security-group", lambda: security_groups.get(session, account_id, resource_id)),
+        "snap": ("snapshot", lambda: snapshots.get(session, account_id, resource_id)),
+        "subnet": ("subnet", lambda: vpcs.get_subnet(session, account_id, resource_id)),
+        "vol": ("volume", lambda: volumes.get(session, account_id, resource_id)),
+        "vpc": ("vpc", lambda: vpcs.get_vpc(session, account_id, resource_id)),
+    }
+    if prefix in finders:
+        kind, find = finders[prefix]
+        find()
+        return kind
+    if prefix == "eni":
+        owned = select(NetworkInterface.interface_id).where(
+            NetworkInterface.interface_id == resource_id, NetworkInterface.account_id == account_id
+        )
+        if session.scalars(owned).first() is None:
+            raise errors.network_interface_not_found(resource_id)
+        return "network-interface"
+    if prefix == "sgr":
+        own_rule = select(SecurityGroupRule.rule_id).where(
+            SecurityGroupRule.rule_id == resource_id, SecurityGroupRule.account_id == account_id
+        )
+        if session.scalars(own_rule).first() is None:
+            raise errors.group_rule_not_found(resource_id)
+        return "security-group-rule"
+    raise errors.invalid_id(resource_id[:64])
+
+
+@operation("ec2", "CreateTags", mutates=True, honours=("Resources", "Tags"))
+def create_tags(context: RequestContext, request: Parameters) -> Reply:
+    """Tag resources; all or none."""
+    wanted = tags.validate_tags(request["Tags"])
+    for resource_id in request["Resources"]:
+        kind = _resource_type(context, resource_id)
+        tags.put_tags(context.session, context.account_id, resource_id, kind, wanted)
+    return {}
+
+
+@operation("ec2", "DeleteTags", mutates=True, honours=("Resources", "Tags"))
+def delete_tags(context: RequestContext, request: Parameters) -> Reply:
+    """Remove tags: all of them without Tags, those of a key without a value, else exact matches."""
+    for resource_id in request["Resources"]:
+        _resource_type(context, resource_id)
+        tags.remove_tags(context.session, context.account_id, resource_id, request.get("Tags"))
+    return {}
+
+
+@operation(
+    "ec2",
+    "DescribeTags",
+    mutates=False,
+    filters=FilterTable(
+        item="Tags[]",
+        paths={
+            "key": "Key",
+            "resource-id": "ResourceId",
+            "resource-type": "ResourceType",
+            "value": "Value",
+        },
+    ),
+    paged=Paged(result="Tags", minimum=5, maximum=1000, key=("ResourceId", "Key")),
+)
+def describe_tags(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's tags."""
+    del request
+    return {
+        "Tags": [
+            {
+                "Key": one.key,
+                "ResourceId": one.resource_id,
+                "ResourceType": one.resource_type,
+                "Value": one.value,
+            }
+            for one in tags.list_tags(context.session, context.account_id)
+        ]
+    }

@@ -1,0 +1,97 @@
+"""DescribeVpcs and DescribeSubnets: the default VPC of each account."""
+
+import ipaddress
+
+from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.filters import FilterTable
+from bakehouse.api.pagination import Paged
+from bakehouse.api.registry import operation
+from bakehouse.domain import tags, vpcs
+
+
+@operation(
+    "ec2",
+    "DescribeVpcs",
+    mutates=False,
+    honours=("VpcIds",),
+    filters=FilterTable(
+        item="Vpcs[]",
+        paths={
+            "cidr": "CidrBlock",
+            "is-default": "IsDefault",
+            "isDefault": "IsDefault",
+            "owner-id": "OwnerId",
+            "state": "State",
+            "vpc-id": "VpcId",
+        },
+        tags="Tags",
+    ),
+    paged=Paged(result="Vpcs", minimum=5, maximum=1000, ids=("VpcIds",), key="VpcId"),
+)
+def describe_vpcs(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's VPCs."""
+    found = vpcs.list_vpcs(context.session, context.account_id, request.get("VpcIds", ()))
+    own_tags = tags.tags_of(context.session, context.account_id, [one.vpc_id for one in found])
+    return {
+        "Vpcs": [
+            {
+                "CidrBlock": one.cidr_block,
+                "InstanceTenancy": "default",
+                "IsDefault": one.is_default,
+                "OwnerId": one.account_id,
+                "State": "available",
+                "Tags": own_tags.get(one.vpc_id, []),
+                "VpcId": one.vpc_id,
+            }
+            for one in found
+        ]
+    }
+
+
+@operation(
+    "ec2",
+    "DescribeSubnets",
+    mutates=False,
+    honours=("SubnetIds",),
+    filters=FilterTable(
+        item="Subnets[]",
+        paths={
+            "availability-zone": "AvailabilityZone",
+            "availabilityZone": "AvailabilityZone",
+            "available-ip-address-count": "AvailableIpAddressCount",
+            "cidr-block": "CidrBlock",
+            "default-for-az": "DefaultForAz",
+            "defaultForAz": "DefaultForAz",
+            "map-public-ip-on-launch": "MapPublicIpOnLaunch",
+            "owner-id": "OwnerId",
+            "state": "State",
+            "subnet-id": "SubnetId",
+            "vpc-id": "VpcId",
+        },
+        tags="Tags",
+    ),
+    paged=Paged(result="Subnets", minimum=5, maximum=1000, ids=("SubnetIds",), key="SubnetId"),
+)
+def describe_subnets(context: RequestContext, request: Parameters) -> Reply:
+    """List the account's subnets."""
+    found = vpcs.list_subnets(context.session, context.account_id, request.get("SubnetIds", ()))
+    own_tags = tags.tags_of(context.session, context.account_id, [one.subnet_id for one in found])
+    free = vpcs.available_address_counts(context.session, found)
+    return {
+        "Subnets": [
+            {
+                "AssignIpv6AddressOnCreation": False,
+                "AvailabilityZone": one.availability_zone,
+                "AvailableIpAddressCount": free[one.subnet_id],
+                "CidrBlock": str(ipaddress.IPv4Network(one.cidr_block)),
+                "DefaultForAz": one.is_default_for_az,
+                "MapPublicIpOnLaunch": one.map_public_ip_on_launch,
+                "OwnerId": one.account_id,
+                "State": "available",
+                "SubnetId": one.subnet_id,
+                "Tags": own_tags.get(one.subnet_id, []),
+                "VpcId": one.vpc_id,
+            }
+            for one in found
+        ]
+    }

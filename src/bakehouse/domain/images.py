@@ -1,0 +1,260 @@
+"""Images: who may see and launch them, their names and states."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, selectinload
+
+from bakehouse import errors
+from bakehouse.database.models import Image, Instance, LaunchPermission, Snapshot, Volume, now
+from bakehouse.domain import snapshots, tags
+from bakehouse.errors import ApiError
+from bakehouse.ids import Prefix, is_well_formed, new_id
+
+PENDING, AVAILABLE, FAILED, DEREGISTERED = "pending", "available", "failed", "deregistered"
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
+_MAX_DESCRIPTION = 255
+
+
+def visible(session: Session, account_id: str, image_ids: Sequence[str] = ()) -> list[Image]:
+    """The blessed select: own, public and shared images that are registered."""
+    for image_id in image_ids:
+        if not is_well_formed(Prefix.IMAGE, image_id):
+            raise errors.image_id_malformed(image_id)
+    shared = sa.select(LaunchPermission.image_id).where(LaunchPermission.user_id == account_id)
+    query = (
+        sa.select(Image)
+        .where(sa.or_(Image.account_id == account_id, Image.is_public, Image.image_id.in_(shared)))
+        .where(Image.deregistered_at.is_(None))
+        .options(selectinload(Image.launch_permissions))
+        .order_by(Image.created_at, Image.image_id)
+    )
+    if image_ids:
+        query = query.where(Image.image_id.in_(image_ids))
+    found = list(session.scalars(query))
+    missing = set(image_ids) - {one.image_id for one in found}
+    if missing:
+        _refuse_missing(session, account_id, min(missing))
+    return found
+
+
+def _refuse_missing(session: Session, account_id: str, image_id: str) -> None:
+    gone = session.get(Image, image_id)
+    if gone is not None and gone.account_id == account_id:
+        raise errors.image_unavailable(image_id)
+    raise errors.image_not_found(image_id)
+
+
+def get_visible(session: Session, account_id: str, image_id: str) -> Image:
+    """Return an image the account may see."""
+    return visible(session, account_id, [image_id])[0]
+
+
+def get_own(session: Session, account_id: str, image_id: str) -> Image:
+    """Return an image the account owns; AuthFailure for one it only sees."""
+    image = get_visible(session, account_id, image_id)
+    if image.account_id != account_id:
+        raise errors.not_yours(f"Not authorized for image:{image_id}")
+    return image
+
+
+def get_launchable(session: Session, account_id: str, image_id: str) -> Image:
+    """Return an image the account may launch now."""
+    image = get_visible(session, account_id, image_id)
+    if image.state != AVAILABLE:
+        raise errors.image_unavailable(image_id)
+    return image
+
+
+def check_name(session: Session, account_id: str, name: str) -> None:
+    """Refuse a malformed name, and one that a registered image of the account has."""
+    if not _NAME.fullmatch(name):
+        raise errors.image_name_malformed()
+    query = sa.select(Image.image_id).where(
+        Image.account_id == account_id,
+        Image.name == name,
+        Image.deregistered_at.is_(None),
+        Image.state != FAILED,
+    )
+    if (taken := session.scalars(query).first()) is not None:
+        raise errors.image_name_duplicate(name, taken)
+
+
+def check_description(description: str) -> None:
+    """Refuse a description over EC2's limit."""
+    if len(description) > _MAX_DESCRIPTION:
+        raise errors.invalid_parameter_value(f"The description is limited to {_MAX_DESCRIPTION} characters.")
+
+
+def create_from_instance(
+    session: Session,
+    instance: Instance,
+    *,
+    name: str,
+    description: str,
+    overrides: Sequence[Mapping[str, Any]],
+) -> Image:
+    """Write the pending image of an instance and the pending snapshots of its volumes."""
+    check_name(session, instance.account_id, name)
+    check_description(description)
+    if instance.state not in {"running", "stopped"}:
+        raise errors.incorrect_instance_state(instance.instance_id, instance.state, "captured")
+    source = session.get(Image, instance.image_id)
+    image = Image(
+        image_id=new_id(Prefix.IMAGE),
+        account_id=instance.account_id,
+        name=name,
+        description=description,
+        state=PENDING,
+        boot_mode=instance.boot_mode,
+        root_device_name=instance.root_device_name,
+        block_device_mappings=[],
+        source_instance_id=instance.instance_id,
+        source_image_id=instance.image_id,
+        imds_support=source.imds_support if source else None,
+    )
+    session.add(image)
+    image.block_device_mappings = _captured_mappings(session, instance, image.image_id, overrides)
+    session.flush()
+    return image
+
+
+def _captured_mappings(
+    session: Session, instance: Instance, image_id: str, overrides: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    by_device = {one.get("DeviceName"): one for one in overrides}
+    mappings = []
+    for volume in instance.volumes:
+        override = by_device.pop(volume.device_name, {})
+        if "NoDevice" in override:
+            if volume.device_name == instance.root_device_name:
+                raise errors.block_device_mapping_invalid("The root device cannot be left out.")
+            continue
+        mappings.append(_captured_mapping(session, instance, image_id, volume, override.get("Ebs", {})))
+    for name, override in by_device.items():
+        if "NoDevice" not in override and "Ebs" in override:
+            ebs = override["Ebs"]
+            if not ebs.get("VolumeSize") or "SnapshotId" in ebs:
+                raise errors.block_device_mapping_invalid(
+                    f"Device {name} needs a size and takes no snapshot here."
+                )
+            defaults = {"DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
+            mappings.append({"DeviceName": name, "Ebs": {**defaults, **ebs}})
+    return mappings
+
+
+def _captured_mapping(
+    session: Session, instance: Instance, image_id: str, volume: Volume, ebs: Mapping[str, Any]
+) -> dict[str, Any]:
+    if ebs.get("VolumeSize", volume.size_gib) < volume.size_gib:
+        raise errors.block_device_mapping_invalid(
+            f"Volume of size {ebs['VolumeSize']}GB is smaller than the volume on device {volume.device_name}."
+        )
+    text = f"Created by CreateImage({instance.instance_id}) for {image_id}"
+    snapshot = snapshots.create(session, instance.account_id, volume, text)
+    return {
+        "DeviceName": volume.device_name,
+        "Ebs": {
+            "DeleteOnTermination": ebs.get("DeleteOnTermination", True),
+            "SnapshotId": snapshot.snapshot_id,
+            "VolumeSize": ebs.get("VolumeSize", volume.size_gib),
+            "VolumeType": ebs.get("VolumeType", volume.volume_type),
+            "Encrypted": False,
+        },
+    }
+
+
+def create_from_snapshot(
+    session: Session,
+    account_id: str,
+    *,
+    snapshot_id: str,
+    name: str,
+    description: str,
+    boot_mode: str,
+    root_device_name: str,
+    is_public: bool,
+) -> Image:
+    """Write an available image over one completed snapshot."""
+    snapshot = session.get_one(Snapshot, snapshot_id)
+    image = Image(
+        image_id=new_id(Prefix.IMAGE),
+        account_id=account_id,
+        name=name,
+        description=description,
+        state=AVAILABLE,
+        is_public=is_public,
+        boot_mode=boot_mode,
+        root_device_name=root_device_name,
+        block_device_mappings=[
+            {
+                "DeviceName": root_device_name,
+                "Ebs": {
+                    "DeleteOnTermination": True,
+                    "SnapshotId": snapshot_id,
+                    "VolumeSize": snapshot.volume_size_gib,
+                    "VolumeType": "gp3",
+                    "Encrypted": False,
+                },
+            }
+        ],
+    )
+    session.add(image)
+    session.flush()
+    return image
+
+
+def deregister(session: Session, image: Image) -> None:
+    """Take the image out of use; its snapshots, and instances of it, stay."""
+    image.state, image.deregistered_at, image.is_public = DEREGISTERED, now(), False
+    image.launch_permissions.clear()
+    tags.delete_tags_of(session, image.image_id)
+
+
+def complete(session: Session, image_id: str) -> None:
+    """All its snapshots are stored."""
+    image = session.get_one(Image, image_id)
+    if image.state == PENDING:
+        image.state = AVAILABLE
+
+
+def fail(session: Session, image_id: str, code: str, message: str) -> None:
+    """It could not be made; the record says why."""
+    image = session.get_one(Image, image_id)
+    if image.state == PENDING:
+        image.state, image.state_reason_code, image.state_reason_message = FAILED, code, message
+
+
+def change_launch_permissions(
+    image: Image, *, add: Sequence[Mapping[str, Any]], remove: Sequence[Mapping[str, Any]]
+) -> None:
+    """Share with accounts or with all, and take back."""
+    for item in [*add, *remove]:
+        _check_permission(item)
+    for item in remove:
+        if item.get("Group") == "all":
+            image.is_public = False
+        image.launch_permissions[:] = [
+            one for one in image.launch_permissions if one.user_id != item.get("UserId")
+        ]
+    present = {one.user_id for one in image.launch_permissions}
+    for item in add:
+        if item.get("Group") == "all":
+            image.is_public = True
+        elif item["UserId"] not in present:
+            present.add(item["UserId"])
+            image.launch_permissions.append(LaunchPermission(user_id=item["UserId"]))
+
+
+def _check_permission(item: Mapping[str, Any]) -> None:
+    if "Group" in item:
+        if item["Group"] != "all":
+            raise ApiError(
+                "InvalidAMIAttributeItemValue",
+                f'Invalid attribute item value "{item["Group"]}" for userGroup item type.',
+            )
+    elif not _ACCOUNT_ID.fullmatch(item.get("UserId", "")):
+        raise errors.image_attribute_item_invalid(item.get("UserId", ""))

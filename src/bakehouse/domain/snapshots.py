@@ -1,0 +1,103 @@
+"""Snapshots: who may see them, their states, and which manifests must live.
+
+Invariant: a snapshot's manifest lives as long as its row, or a volume that lies over it.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bakehouse import errors
+from bakehouse.database.models import Image, Snapshot, Volume, now
+from bakehouse.domain import tags
+from bakehouse.ids import Prefix, is_well_formed, new_id
+
+PENDING, COMPLETED, ERROR = "pending", "completed", "error"
+
+
+def visible(session: Session, account_id: str, snapshot_ids: Sequence[str] = ()) -> list[Snapshot]:
+    """The blessed select: the account's snapshots and those under public images, oldest first."""
+    query = sa.select(Snapshot).order_by(Snapshot.started_at, Snapshot.snapshot_id)
+    for snapshot_id in snapshot_ids:
+        if not is_well_formed(Prefix.SNAPSHOT, snapshot_id):
+            raise errors.snapshot_id_malformed(snapshot_id)
+    query = query.where(Snapshot.account_id == account_id)
+    if snapshot_ids:
+        query = query.where(Snapshot.snapshot_id.in_(snapshot_ids))
+    found = list(session.scalars(query))
+    missing = set(snapshot_ids) - {one.snapshot_id for one in found}
+    if missing:
+        raise errors.snapshot_not_found(min(missing))
+    return found
+
+
+def get(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
+    """Return one of the account's snapshots."""
+    return visible(session, account_id, [snapshot_id])[0]
+
+
+def create(session: Session, account_id: str, volume: Volume, description: str) -> Snapshot:
+    """Write the pending snapshot of a volume."""
+    snapshot = Snapshot(
+        snapshot_id=new_id(Prefix.SNAPSHOT),
+        account_id=account_id,
+        volume_id=volume.volume_id,
+        volume_size_gib=volume.size_gib,
+        description=description,
+        state=PENDING,
+    )
+    session.add(snapshot)
+    session.flush()
+    return snapshot
+
+
+def delete(session: Session, account_id: str, snapshot_id: str) -> None:
+    """Delete a snapshot no image needs."""
+    snapshot = get(session, account_id, snapshot_id)
+    for image in session.scalars(sa.select(Image).where(Image.deregistered_at.is_(None))):
+        if snapshot_id in snapshot_ids_of(image):
+            raise errors.snapshot_in_use(snapshot_id, image.image_id)
+    if snapshot.state == PENDING:
+        raise errors.incorrect_state(f"The snapshot '{snapshot_id}' is still being taken.")
+    tags.delete_tags_of(session, snapshot_id)
+    session.delete(snapshot)
+
+
+def snapshot_ids_of(image: Image) -> list[str]:
+    """The snapshots an image's block device mappings name."""
+    ebs = (mapping.get("Ebs", {}) for mapping in image.block_device_mappings)
+    return [mapping["SnapshotId"] for mapping in ebs if "SnapshotId" in mapping]
+
+
+def complete(session: Session, snapshot_id: str, stored_bytes: int) -> None:
+    """All its blocks are stored."""
+    snapshot = session.get_one(Snapshot, snapshot_id)
+    if snapshot.state == PENDING:
+        snapshot.state, snapshot.progress_percent = COMPLETED, 100
+        snapshot.stored_bytes, snapshot.completed_at = stored_bytes, now()
+
+
+def fail(session: Session, snapshot_id: str, message: str) -> None:
+    """It could not be taken."""
+    snapshot = session.get_one(Snapshot, snapshot_id)
+    snapshot.state, snapshot.state_message = ERROR, message
+
+
+def set_progress(session: Session, snapshot_id: str, percent: int) -> None:
+    """Note how far the reading is."""
+    session.get_one(Snapshot, snapshot_id).progress_percent = percent
+
+
+def completed_ids(session: Session) -> set[str]:
+    """Every snapshot whose manifest must be readable."""
+    return set(session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state == COMPLETED)))
+
+
+def referenced_ids(session: Session) -> set[str]:
+    """Every id whose manifest must not be collected: rows, and what live volumes lie over."""
+    alive = Volume.deleted_at.is_(None)
+    under = session.scalars(sa.select(Volume.snapshot_id).where(alive, Volume.snapshot_id.is_not(None)))
+    newest = session.scalars(sa.select(Volume.captured_snapshot_id).where(alive))
+    rows = session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state != ERROR))
+    return {snapshot_id for ids in (rows, under, newest) for snapshot_id in ids if snapshot_id}

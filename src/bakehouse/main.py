@@ -1,0 +1,313 @@
+"""The only place that builds concrete objects and wires them together."""
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy.orm import Session
+
+from bakehouse.api.gateway import Gateway
+from bakehouse.api.http import create_app
+from bakehouse.api.registry import discover
+from bakehouse.api.server import make_server
+from bakehouse.api.sigv4 import Secret
+from bakehouse.api.stored_tokens import StoredTokens
+from bakehouse.database.migrate import migrate
+from bakehouse.database.session import Database
+from bakehouse.domain import accounts, snapshots
+from bakehouse.durable.engine import Engine, StepObserver
+from bakehouse.errors import PartError
+from bakehouse.guest.metadata import MetadataServer
+from bakehouse.host import diagnosis
+from bakehouse.host.endpoint import (
+    AdministratorKey,
+    Endpoint,
+    find_endpoint,
+    remove_endpoint,
+    write_administrator_key,
+    write_endpoint,
+)
+from bakehouse.host.files import make_private_directory
+from bakehouse.host.loop import HostLoop
+from bakehouse.host.memory import total_memory_mib
+from bakehouse.hypervisor.accelerator import find_accelerator
+from bakehouse.hypervisor.machine import Machines
+from bakehouse.network.vpc import VpcNetworks
+from bakehouse.settings import Settings
+from bakehouse.storage import checker, collector
+from bakehouse.storage.bases import Bases
+from bakehouse.storage.object_store import open_object_store
+from bakehouse.storage.snapshots import Snapshots
+from bakehouse.storage.store_lock import StoreLock
+from bakehouse.workflows import (
+    add_image,
+    apply_firewall,
+    capture,
+    end_instance,
+    launch_instance,
+    machine_exited,
+    volumes,
+)
+from bakehouse.workflows.host import Host
+from bakehouse.workflows.metadata import find_metadata
+from bakehouse.workflows.reachability import ReachabilityWatch
+from bakehouse.workflows.reconcile import reconcile
+
+_HOST_NAME = "local"
+_STOP_TIMEOUT_S = 30
+_FIRST_ACCOUNT_ALIAS = "main"
+
+WORKFLOWS: dict[str, Callable[..., None]] = {
+    "apply_firewall": apply_firewall.apply_firewall,
+    "attach_volume": volumes.attach_volume,
+    "capture_image": capture.capture_image,
+    "capture_snapshot": capture.capture_snapshot,
+    "create_volume": volumes.create_volume,
+    "delete_volume": volumes.delete_volume,
+    "detach_volume": volumes.detach_volume,
+    "launch_instance": launch_instance.launch_instance,
+    "machine_exited": machine_exited.machine_exited,
+    "reboot_instance": end_instance.reboot_instance,
+    # Starting is launching: every step finds what is there already.
+    "start_instance": launch_instance.launch_instance,
+    "stop_instance": end_instance.stop_instance,
+    "terminate_instance": end_instance.terminate_instance,
+}
+
+
+def open_database(settings: Settings) -> Database:
+    """The configured database, at the newest schema."""
+    make_private_directory(settings.state_root)
+    database = Database(settings.database_url or f"sqlite:///{settings.state.database}")
+    migrate(database)
+    if not settings.database_url:
+        settings.state.database.chmod(0o600)
+    return database
+
+
+def open_snapshots(settings: Settings) -> Snapshots:
+    """The configured block store."""
+    objects = open_object_store(
+        settings.block_store_url,
+        directory=settings.state.blocks,
+        credentials={
+            "access_key_id": settings.block_store_access_key_id,
+            "secret_access_key": settings.block_store_secret_access_key,
+        },
+    )
+    return Snapshots(objects, StoreLock(settings.state.block_store_lock))
+
+
+@contextmanager
+def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> Iterator[Host]:
+    """Every part of this host, connected; on the way out the parts let go and the machines run on."""
+    with ExitStack() as stack:
+        database = open_database(settings)
+        stack.callback(database.close)
+        loop = HostLoop()
+        stack.callback(loop.close)
+        machines = Machines(loop, settings.state)
+        stack.callback(machines.close)
+        metadata = MetadataServer(partial(find_metadata, database, settings))
+        networks = VpcNetworks(
+            loop,
+            settings.state,
+            region=settings.region,
+            public_network=settings.public_network,
+            serve_metadata=metadata.serve,
+        )
+        stack.callback(networks.close)
+        store = open_snapshots(settings)
+        engine = Engine(database, host_name=_HOST_NAME, after_step=after_step)
+        host = Host(
+            settings=settings,
+            database=database,
+            engine=engine,
+            loop=loop,
+            machines=machines,
+            networks=networks,
+            snapshots=store,
+            bases=Bases(settings.state, store),
+            accelerator=find_accelerator(settings.state, wanted=settings.accelerator).accelerator,
+            memory_mib=total_memory_mib() - settings.reserved_memory_mib,
+            is_root=os.geteuid() == 0,
+        )
+        for name, workflow in WORKFLOWS.items():
+            engine.register(name, partial(workflow, host))
+        stack.callback(engine.close)
+        yield host
+
+
+@contextmanager
+def hold_lock(settings: Settings) -> Iterator[None]:
+    """Be the one service of this state directory; BlockingIOError when another is."""
+    make_private_directory(settings.state_root)
+    lock: IO[bytes]
+    with settings.state.lock.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def ensure_first_account(database: Database, settings: Settings) -> AdministratorKey | None:
+    """Make the first account at the first start; its key is returned once and kept in the state directory."""
+    with database.transaction() as session:
+        accounts.ensure_amazon_account(session, region=settings.region)
+        if accounts.find_account(session, _FIRST_ACCOUNT_ALIAS) is not None:
+            return None
+        key = _new_account(session, settings, _FIRST_ACCOUNT_ALIAS)
+        # Before the commit: an account whose key nobody ever saw would be lost.
+        write_administrator_key(settings.state, key)
+        return key
+
+
+def _new_account(session: Session, settings: Settings, alias: str | None) -> AdministratorKey:
+    account = accounts.create_account(session, region=settings.region, alias=alias)
+    key = accounts.create_access_key(session, account.account_id)
+    return AdministratorKey(
+        account_id=account.account_id,
+        access_key_id=key.access_key_id,
+        secret_access_key=key.secret_access_key,
+    )
+
+
+def make_gateway(host: Host) -> Gateway:
+    """The API over this host."""
+    with host.database.transaction() as session:
+        page_key = accounts.ensure_page_token_key(session)
+
+    def find_secret(access_key_id: str) -> Secret | None:
+        with host.database.transaction(mutates=False) as session:
+            found = accounts.secret_of(session, access_key_id)
+        if found is None:
+            return None
+        account_id, secret = found
+        return Secret(
+            access_key_id=access_key_id,
+            secret_access_key=secret,
+            account_id=account_id,
+            principal_arn=f"arn:aws:iam::{account_id}:root",
+        )
+
+    return Gateway(
+        registry=discover(),
+        region=host.settings.region,
+        credentials=find_secret,
+        transaction=host.database.transaction,
+        tokens=StoredTokens(),
+        page_key=page_key,
+        host=host,
+    )
+
+
+def run_service(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Endpoint, AdministratorKey | None], None],
+    after_step: StepObserver | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; machines run on. BlockingIOError when a service runs here already."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with hold_lock(settings), open_host(settings, after_step=after_step) as host:
+        first_key = ensure_first_account(host.database, settings)
+        gateway = make_gateway(host)
+        host.engine.launch()
+        reconcile(host)
+        watch = ReachabilityWatch(host)
+        watch.start()
+        server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
+        endpoint = Endpoint.of_process(
+            os.getpid(), url=f"http://{settings.listen_host}:{settings.listen_port}", region=settings.region
+        )
+        try:
+            write_endpoint(settings.state, endpoint)
+            on_ready(endpoint, first_key)
+            server.run()
+        finally:
+            remove_endpoint(settings.state)
+            watch.close()
+
+
+def stop_everything(settings: Settings) -> None:
+    """End the service, then shut every machine down cleanly, and the networks; rows stay, as stopped."""
+    endpoint = find_endpoint(settings.state)
+    if endpoint is not None:
+        os.kill(endpoint.pid, signal.SIGTERM)
+        _wait_for(lambda: find_endpoint(settings.state) is None)
+    with hold_lock(settings), open_host(settings) as host:
+        host.engine.launch()
+        reconcile(host)
+        end_instance.stop_all(host)
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise PartError(f"the service did not end within {_STOP_TIMEOUT_S} s")
+        time.sleep(0.1)
+
+
+def create_account(settings: Settings, alias: str | None) -> AdministratorKey:
+    """Make one more account; ValueError when the alias is taken."""
+    database = open_database(settings)
+    try:
+        with database.transaction() as session:
+            return _new_account(session, settings, alias)
+    finally:
+        database.close()
+
+
+@contextmanager
+def _storage(settings: Settings) -> Iterator[tuple[Database, Snapshots]]:
+    database = open_database(settings)
+    try:
+        yield database, open_snapshots(settings)
+    finally:
+        database.close()
+
+
+def build_base_image(settings: Settings, report: add_image.Report) -> str:
+    """Build and add the base image unless it is there; return its id. May run beside a service."""
+    with _storage(settings) as (database, store):
+        return add_image.ensure_base_image(settings, database, store, report)
+
+
+def import_image(settings: Settings, source: Path | str, *, name: str, progress: add_image.Report) -> str:
+    """Add a cloud image; return its id. May run beside a service."""
+    uid = settings.uid_base if os.geteuid() == 0 else None
+    with _storage(settings) as (database, store):
+        return add_image.import_disk(settings, database, store, source, name=name, uid=uid, report=progress)
+
+
+def check_storage(settings: Settings, progress: Callable[[int, int], None]) -> list[checker.Finding]:
+    """Verify every completed snapshot's manifest and blocks."""
+    with _storage(settings) as (database, store):
+        with database.transaction(mutates=False) as session:
+            ids = sorted(snapshots.completed_ids(session))
+        return checker.check(store, ids, progress=progress)
+
+
+def collect_garbage(settings: Settings) -> collector.Collected:
+    """Delete what no snapshot needs; StoreBusy while a capture writes."""
+    with _storage(settings) as (database, store):
+
+        def live() -> set[str]:
+            with database.transaction(mutates=False) as session:
+                return snapshots.referenced_ids(session)
+
+        return collector.collect(store, live, timeout_s=_STOP_TIMEOUT_S)
+
+
+def diagnose(settings: Settings) -> list[diagnosis.Finding]:
+    """Everything ``bakehouse doctor`` shows."""
+    probe = find_accelerator(settings.state, wanted=settings.accelerator)
+    return diagnosis.diagnose(
+        settings, probed=diagnosis.ProbedAccelerator(accelerator=probe.accelerator, reason=probe.reason)
+    )

@@ -1,0 +1,167 @@
+"""Images from outside: a disk file -> blocks -> a public AMI of ``amazon``. Used by the command line.
+
+A base image built from the same inputs is found, not built again.
+"""
+
+import json
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import select
+
+from bakehouse.database.models import Image, Snapshot, now
+from bakehouse.database.session import Database
+from bakehouse.domain import accounts, images, snapshots
+from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
+from bakehouse.host.files import make_private_directory
+from bakehouse.host.run import Credentials, run
+from bakehouse.ids import Prefix, new_id
+from bakehouse.settings import Settings
+from bakehouse.storage.raw_file import RawFile
+from bakehouse.storage.snapshots import Snapshots
+
+GIB = 1 << 30
+# stage, done, total
+Report = Callable[[str, int, int], None]
+_CONVERT_TIMEOUT_S = 1800
+
+
+def ensure_base_image(settings: Settings, database: Database, store: Snapshots, report: Report) -> str:
+    """Return the id of the base image, built now if none was built from these inputs."""
+    digest = inputs_digest()
+    marker = f"inputs {digest[:16]}"
+    with database.transaction(mutates=False) as session:
+        query = select(Image.image_id).where(
+            Image.deregistered_at.is_(None), Image.state == "available", Image.description.contains(marker)
+        )
+        if found := session.scalars(query).first():
+            return found
+    with _scratch(settings) as scratch:
+        disk = scratch / "base.raw"
+        built = build_base_image(
+            disk, scratch=scratch, progress=lambda stage, part: report(stage, round(part * 100), 100)
+        )
+        return _add(settings, database, store, disk, built, f"{built.description} ({marker})", report)
+
+
+def import_disk(
+    settings: Settings,
+    database: Database,
+    store: Snapshots,
+    source: Path | str,
+    *,
+    name: str,
+    uid: int | None,
+    report: Report,
+) -> str:
+    """Make an AMI from a raw, qcow2, vmdk or vhd disk, a file or an http(s) URL."""
+    with _scratch(settings) as scratch:
+        given, disk = scratch / "given", scratch / "disk.raw"
+        _fetch(source, given, report)
+        _convert(scratch, given, disk, uid)
+        described = BaseImage(
+            name=name,
+            description=f"imported from {source}",
+            architecture="x86_64",
+            boot_mode="legacy-bios",
+            root_device_name="/dev/xvda",
+            size_bytes=disk.stat().st_size,
+            default_user="",
+            inputs_digest="",
+        )
+        return _add(settings, database, store, disk, described, described.description, report)
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    make_private_directory(settings.state.image_builds)
+    directory = Path(tempfile.mkdtemp(dir=settings.state.image_builds))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _fetch(source: Path | str, target: Path, report: Report) -> None:
+    if isinstance(source, Path):
+        shutil.copyfile(source, target)
+        return
+    if not source.startswith(("http://", "https://")):
+        raise ValueError(f"{source}: only http and https URLs can be imported")
+    with urllib.request.urlopen(source, timeout=60) as reply, target.open("wb") as file:  # noqa: S310  # checked
+        total, done = int(reply.headers.get("Content-Length") or 0), 0
+        while chunk := reply.read(1 << 20):
+            file.write(chunk)
+            done += len(chunk)
+            report("downloading", done, total)
+
+
+def _convert(scratch: Path, given: Path, disk: Path, uid: int | None) -> None:
+    """Let qemu-img, without any right, make a raw file of what may be a hostile one.
+
+    A backing file named in its header would be read with our eyes: the format's own protocol forbids nothing,
+    so such files are refused first.
+    """
+    if uid is not None:
+        for path in (scratch, given):
+            shutil.chown(path, uid, uid)
+    credentials = Credentials(uid=uid, gid=uid) if uid is not None else None
+    about = run(["qemu-img", "info", "--output=json", given], credentials=credentials, directory=scratch)
+    facts = json.loads(about.stdout)
+    if "backing-filename" in facts or facts.get("format-specific", {}).get("data", {}).get("data-file"):
+        raise ValueError("a disk that names another file cannot be imported")
+    run(
+        ["qemu-img", "convert", "-f", str(facts["format"]), "-O", "raw", given, disk],
+        credentials=credentials,
+        directory=scratch,
+        timeout_s=_CONVERT_TIMEOUT_S,
+    )
+
+
+def _add(
+    settings: Settings,
+    database: Database,
+    store: Snapshots,
+    disk: Path,
+    image: BaseImage,
+    description: str,
+    report: Report,
+) -> str:
+    snapshot_id = new_id(Prefix.SNAPSHOT)
+    with database.transaction() as session:
+        owner = accounts.ensure_amazon_account(session, region=settings.region).account_id
+        # The row first: the collector keeps the blocks of a snapshot it knows.
+        session.add(
+            Snapshot(
+                snapshot_id=snapshot_id,
+                account_id=owner,
+                volume_size_gib=-(-image.size_bytes // GIB),
+                description=description,
+                state="pending",
+            )
+        )
+    with RawFile(disk) as source:
+        taken = store.take(
+            snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total)
+        )
+    with database.transaction() as session:
+        snapshots.complete(session, snapshot_id, taken.stored_bytes)
+        created = images.create_from_snapshot(
+            session,
+            owner,
+            snapshot_id=snapshot_id,
+            name=_free_name(image.name, {one.name for one in session.scalars(select(Image))}),
+            description=description,
+            boot_mode=image.boot_mode,
+            root_device_name=image.root_device_name,
+            is_public=True,
+        )
+        return created.image_id
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    return name if name not in taken else f"{name}-{now():%Y%m%d%H%M%S}"

@@ -1,0 +1,256 @@
+"""CreateImage and CreateSnapshot after the answer: one instant of all disks -> blocks -> available.
+
+    freeze -> point-in-time views (one QMP transaction) -> thaw -> read views into blocks -> rows complete
+
+The machine runs on while the views are read. A stopped machine's disks and a detached volume's are served
+by a process of their own, which lives only within the step that reads.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bakehouse.database.models import Image, Instance, Snapshot, Volume
+from bakehouse.domain import images, instances, snapshots
+from bakehouse.domain.instances import State
+from bakehouse.errors import PartError
+from bakehouse.guest.agent import GuestAgent
+from bakehouse.hypervisor import disk_server
+from bakehouse.hypervisor.machine import Machine
+from bakehouse.hypervisor.spec import CaptureDisk, DiskView, MachineError
+from bakehouse.storage.disk_view import DiskView as StorageView
+from bakehouse.storage.disk_view import DiskViewSource
+from bakehouse.workflows import specs
+from bakehouse.workflows.host import Host
+
+_SHUTDOWN_TIMEOUT_S = 150.0
+_FREEZE_TIMEOUT_S = 10.0
+_WITH_MACHINE = (State.RUNNING, State.STOPPING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one capture reads: an id of its own, the snapshots to fill, whose machine, whose files."""
+
+    capture_id: str
+    instance_id: str | None
+    uid_number: int | None
+    disks: tuple[CaptureDisk, ...]
+    # volume id -> (snapshot under the overlay, newest captured snapshot)
+    parents: dict[str, tuple[str | None, str | None]]
+
+
+def capture_image(host: Host, image_id: str, no_reboot: bool) -> None:
+    """Fill every snapshot of a pending image, at one instant, and make it available."""
+    _capture(host, image_id, image_id, no_reboot)
+
+
+def capture_snapshot(host: Host, snapshot_id: str) -> None:
+    """Fill one pending snapshot."""
+    _capture(host, snapshot_id, None, True)
+
+
+def _capture(host: Host, subject_id: str, image_id: str | None, no_reboot: bool) -> None:
+    try:
+        is_live = host.engine.step(begin, host, subject_id, no_reboot)
+        host.engine.step(read_views if is_live else read_offline, host, subject_id)
+        host.engine.step(complete, host, subject_id)
+    except PartError as error:
+        host.engine.step(give_up, host, subject_id, str(error))
+    host.engine.step(end, host, subject_id)
+
+
+def read_job(host: Host, session: Session, subject_id: str) -> Job:
+    """Collect what to read for an image or a single snapshot."""
+    rows = list(
+        session.scalars(select(Snapshot).where(Snapshot.snapshot_id.in_(_snapshot_ids(session, subject_id))))
+    )
+    volumes = {row.snapshot_id: session.get_one(Volume, row.volume_id) for row in rows if row.volume_id}
+    owners = {volume.instance_id for volume in volumes.values()}
+    instance_id = owners.pop() if len(owners) == 1 else None
+    instance = instances.get_any(session, instance_id) if instance_id else None
+    return Job(
+        capture_id=subject_id,
+        instance_id=instance_id,
+        uid_number=instance.uid_number if instance else None,
+        disks=tuple(_capture_disk(host, snapshot_id, volume) for snapshot_id, volume in volumes.items()),
+        parents={one.volume_id: (one.snapshot_id, one.captured_snapshot_id) for one in volumes.values()},
+    )
+
+
+def _snapshot_ids(session: Session, subject_id: str) -> list[str]:
+    image = session.get(Image, subject_id)
+    if image is None:
+        return [subject_id]
+    ebs = (mapping.get("Ebs", {}) for mapping in image.block_device_mappings)
+    return [mapping["SnapshotId"] for mapping in ebs if "SnapshotId" in mapping]
+
+
+def _capture_disk(host: Host, snapshot_id: str, volume: Volume) -> CaptureDisk:
+    return CaptureDisk(
+        volume_id=volume.volume_id,
+        snapshot_id=snapshot_id,
+        scratch=host.settings.state.volume(volume.volume_id).capture(snapshot_id),
+        bitmap_since=volume.captured_snapshot_id,
+    )
+
+
+def _job(host: Host, subject_id: str) -> Job:
+    with host.database.transaction(mutates=False) as session:
+        return read_job(host, session, subject_id)
+
+
+def begin(host: Host, subject_id: str, no_reboot: bool) -> bool:
+    """Take the views; False when no machine has the disks open (they are then read offline)."""
+    job = _job(host, subject_id)
+    if job.instance_id is None:
+        return False
+    with host.locks[job.instance_id]:
+        machine = host.machines.find(job.instance_id)
+        if machine is None:
+            return False
+        agent = GuestAgent(host.loop, host.settings.state.instance(job.instance_id).guest_agent_socket)
+        if no_reboot:
+            machine.begin_capture(job.capture_id, job.disks, quiesced=frozen(agent))
+        else:
+            _capture_at_rest(machine, job)
+    return True
+
+
+def _capture_at_rest(machine: Machine, job: Job) -> None:
+    """Shut the guest down, take the views, and boot it again; the reading goes on meanwhile."""
+    if not machine.shut_down_and_hold(timeout_s=_SHUTDOWN_TIMEOUT_S):
+        raise MachineError(f"the guest did not shut down within {_SHUTDOWN_TIMEOUT_S:g} s")
+    try:
+        machine.begin_capture(job.capture_id, job.disks)
+    finally:
+        machine.boot_again()
+
+
+@contextmanager
+def frozen(agent: GuestAgent) -> Iterator[None]:
+    """Freeze the guest's filesystems if its agent answers; thaw whatever happens."""
+    try:
+        agent.freeze(timeout_s=_FREEZE_TIMEOUT_S)
+    except PartError:
+        pass  # no agent: the image is what a power cut would leave, as EC2 says of NoReboot
+    try:
+        yield
+    finally:
+        with suppress(PartError):
+            agent.thaw()
+
+
+def read_views(host: Host, subject_id: str) -> None:
+    """Read the views that ``begin`` had the machine serve."""
+    job = _job(host, subject_id)
+    assert job.instance_id is not None, "a live capture has a machine"
+    machine = host.machines.find(job.instance_id)
+    if machine is None:
+        raise MachineError("the machine ended while it was being captured")
+    # Views that are served already are returned as they are: the instant stays the one of ``begin``.
+    views = machine.begin_capture(job.capture_id, job.disks)
+    try:
+        _read(host, job, views)
+    except PartError:
+        if reason := machine.capture_failure(job.capture_id):
+            raise MachineError(reason) from None
+        raise
+
+
+def read_offline(host: Host, subject_id: str) -> None:
+    """Serve and read the disks of a stopped instance or of detached volumes; nobody may start it meanwhile."""
+    job = _job(host, subject_id)
+    uid = host.uid_of(job.uid_number)
+    with host.database.transaction(mutates=False) as session:
+        rows = [session.get_one(Volume, disk.volume_id) for disk in job.disks]
+        disks = [specs.disk_spec(host, row, root_device_name=None) for row in rows]
+    for disk in disks:
+        parent = job.parents[disk.volume_id][0]
+        if parent is not None:
+            host.bases.hydrate(parent)
+    with (
+        host.locks[job.instance_id or job.disks[0].volume_id],
+        disk_server.start_disk_server(
+            host.loop, host.settings.state, name=job.capture_id, disks=disks, uid=uid
+        ) as server,
+    ):
+        _read(host, job, server.begin_capture(job.capture_id, job.disks))
+
+
+def _read(host: Host, job: Job, views: Sequence[DiskView]) -> None:
+    for view in views:
+        under, newest = job.parents[view.volume_id]
+        source = StorageView(
+            socket=view.socket,
+            export_name=view.export_name,
+            size_bytes=view.size_bytes,
+            dirty_context=view.dirty_context if view.has_dirty_bitmap else None,
+            base_depth=view.base_depth,
+            server_uid=host.uid_of(job.uid_number),
+        )
+        with DiskViewSource(source) as disk:
+            taken = host.snapshots.take(
+                view.snapshot_id,
+                disk,
+                parent_id=newest if view.has_dirty_bitmap else under,
+                progress=_reporter(host, view.snapshot_id),
+            )
+        with host.database.transaction() as session:
+            snapshots.complete(session, view.snapshot_id, taken.stored_bytes)
+
+
+def _reporter(host: Host, snapshot_id: str) -> Callable[[int, int], None]:
+    """Write progress to the row, at most once per tenth."""
+    reported = 0
+
+    def report(done_bytes: int, total_bytes: int) -> None:
+        nonlocal reported
+        percent = min(99, done_bytes * 100 // max(1, total_bytes))
+        if percent >= reported + 10:
+            reported = percent
+            with host.database.transaction() as session:
+                snapshots.set_progress(session, snapshot_id, percent)
+
+    return report
+
+
+def complete(host: Host, subject_id: str) -> None:
+    """Everything is stored: the image is available, and the volumes know their newest capture."""
+    with host.database.transaction() as session:
+        job = read_job(host, session, subject_id)
+        for disk in job.disks:
+            session.get_one(Volume, disk.volume_id).captured_snapshot_id = disk.snapshot_id
+        if session.get(Image, subject_id) is not None:
+            images.complete(session, subject_id)
+
+
+def give_up(host: Host, subject_id: str, reason: str) -> None:
+    """The records say why; what was stored is nobody's and goes with the next collection."""
+    job = _job(host, subject_id)
+    for disk in job.disks:
+        with suppress(PartError):
+            host.snapshots.delete(disk.snapshot_id)
+    with host.database.transaction() as session:
+        for disk in job.disks:
+            snapshots.fail(session, disk.snapshot_id, reason)
+        if session.get(Image, subject_id) is not None:
+            images.fail(session, subject_id, "Server.InternalError", reason)
+
+
+def end(host: Host, subject_id: str) -> None:
+    """Stop serving, delete scratch files; whatever state the machine is in."""
+    job = _job(host, subject_id)
+    if job.instance_id is not None:
+        host.machines.end_capture(job.instance_id, job.capture_id)
+
+
+def thaw_all(host: Host, running: Sequence[Instance]) -> None:
+    """After a restart: a service killed between freeze and thaw must not leave a guest frozen."""
+    for instance in running:
+        socket = host.settings.state.instance(instance.instance_id).guest_agent_socket
+        with suppress(PartError):
+            GuestAgent(host.loop, socket).thaw()

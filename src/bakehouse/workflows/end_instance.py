@@ -1,0 +1,200 @@
+"""Stop, reboot, terminate: from the row's intent to a machine that is gone, and everything given back."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bakehouse.database.models import Instance
+from bakehouse.domain import instances, volumes
+from bakehouse.domain.instances import State
+from bakehouse.errors import PartError
+from bakehouse.storage import volumes as volume_files
+from bakehouse.workflows.host import Host
+
+# EC2 forces a guest that does not go down "after a few minutes".
+_SHUTDOWN_TIMEOUT_S = 150.0
+_TERMINATION_TIMEOUT_S = 30.0
+_CAPTURE_WAIT_S = 900.0
+
+
+def stop_instance(host: Host, instance_id: str, force: bool) -> None:
+    """Shut the guest down (at once with ``force``) and mark the instance stopped."""
+    host.engine.step(wait_for_captures, host, instance_id)
+    host.engine.step(end_machine, host, instance_id, 0.0 if force else _SHUTDOWN_TIMEOUT_S)
+    host.engine.step(leave_network, host, instance_id)
+    host.engine.step(mark_stopped, host, instance_id)
+
+
+def terminate_instance(host: Host, instance_id: str, skip_shutdown: bool) -> None:
+    """End the machine, delete what goes with the instance, and give back what it held."""
+    host.engine.step(wait_for_captures, host, instance_id)
+    host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else _TERMINATION_TIMEOUT_S)
+    host.engine.step(leave_network, host, instance_id)
+    host.engine.step(delete_files, host, instance_id)
+    host.engine.step(mark_terminated, host, instance_id)
+
+
+def reboot_instance(host: Host, instance_id: str) -> None:
+    """Press the reset button of a running machine."""
+    host.engine.step(reset_machine, host, instance_id)
+
+
+def end_launch(host: Host, instance_id: str, reason: str) -> None:
+    """A launch failed: the instance ends with the reason, as on EC2, and nothing of it is left."""
+    _end_now(host, instance_id)
+    leave_network(host, instance_id)
+    with host.database.transaction() as session:
+        instance = instances.get_any(session, instance_id)
+        was_started_again = any(volume.attachment_state == "attached" for volume in instance.volumes)
+        message = f"Server.InternalError: {reason}"
+        if instance.state == State.PENDING and was_started_again:
+            # A start of an instance that has run before: its volumes hold work, so it only stops again.
+            instances.set_state(instance, State.STOPPED, code="Server.InternalError", message=message)
+            return
+        if instance.state == State.PENDING:
+            instances.set_state(instance, State.SHUTTING_DOWN, code="Server.InternalError", message=message)
+    delete_files(host, instance_id)
+    _finish_termination(host, instance_id)
+
+
+def wait_for_captures(host: Host, instance_id: str) -> None:
+    """Images being made of a machine are read through it: let them finish."""
+    deadline = time.monotonic() + _CAPTURE_WAIT_S
+    while time.monotonic() < deadline:
+        machine = host.machines.find(instance_id)
+        if machine is None or not machine.captures():
+            return
+        time.sleep(0.5)
+
+
+def end_machine(host: Host, instance_id: str, timeout_s: float) -> None:
+    """Ask the guest to go down; what does not within ``timeout_s`` is ended."""
+    with host.locks[instance_id]:
+        try:
+            machine = host.machines.find(instance_id)
+            if machine is not None and timeout_s > 0:
+                machine.power_down(timeout_s=timeout_s)
+        except PartError:
+            pass  # a hung machine cannot be asked; it is ended below
+        _end_now(host, instance_id)
+
+
+def _end_now(host: Host, instance_id: str) -> None:
+    try:
+        machine = host.machines.find(instance_id)
+        if machine is not None:
+            machine.quit()
+    except PartError:
+        host.machines.kill(instance_id)
+
+
+def reset_machine(host: Host, instance_id: str) -> None:
+    """Reset, if it runs."""
+    with host.locks[instance_id]:
+        machine = host.machines.find(instance_id)
+        if machine is not None:
+            machine.reset()
+
+
+def leave_network(host: Host, instance_id: str) -> None:
+    """Take the interface out of its VPC; end the VPC's agent with its last machine."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        vpc_id = instance.vpc_id
+        interface_id = instance.interface.interface_id if instance.interface else None
+    network = host.find_network(vpc_id)
+    if network is not None and interface_id is not None:
+        network.remove_interface(interface_id)
+
+
+def mark_stopped(host: Host, instance_id: str) -> None:
+    """Stopped: the public address goes back, as EC2's does."""
+    with host.database.transaction() as session:
+        instance = instances.get_any(session, instance_id)
+        if instance.state == State.STOPPING:
+            instances.set_state(
+                instance,
+                State.STOPPED,
+                code=instance.state_reason_code,
+                message=instance.state_reason_message,
+                transition=instance.state_transition_reason,
+            )
+        if instance.state == State.STOPPED and instance.interface is not None:
+            instance.interface.public_ip = None
+
+
+def delete_files(host: Host, instance_id: str) -> None:
+    """Delete the machine's files and the volumes that go with it; the others belong to no machine now."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        doomed = [volume.volume_id for volume in instance.volumes if volume.delete_on_termination]
+        kept = [volume.volume_id for volume in instance.volumes if not volume.delete_on_termination]
+    for volume_id in doomed:
+        volume_files.delete(host.settings.state.volume(volume_id))
+    for volume_id in kept:
+        files = host.settings.state.volume(volume_id)
+        if files.root.exists():
+            volume_files.give_to(files, host.uid_of(None))
+    host.machines.remove(instance_id)
+
+
+def mark_terminated(host: Host, instance_id: str) -> None:
+    """Terminated: addresses, groups and uid are free again."""
+    _finish_termination(host, instance_id)
+
+
+def _finish_termination(host: Host, instance_id: str) -> None:
+    with host.database.transaction() as session:
+        instance = instances.get_any(session, instance_id)
+        if instance.state == State.TERMINATED:
+            return
+        instances.set_state(
+            instance,
+            State.TERMINATED,
+            code=instance.state_reason_code,
+            message=instance.state_reason_message,
+            transition=instance.state_transition_reason,
+        )
+        _forget_volumes(session, instance)
+        instances.release(session, instance)
+        vpc_id = instance.vpc_id
+        session.flush()
+        host.enqueue(
+            session,
+            "apply_firewall",
+            vpc_id,
+            key=vpc_id,
+            workflow_id=f"apply_firewall-after-{instance_id}",
+        )
+
+
+def _forget_volumes(session: Session, instance: Instance) -> None:
+    for volume in list(instance.volumes):
+        if volume.delete_on_termination:
+            volumes.mark_deleted(session, volume)
+
+
+def stop_all(host: Host) -> None:
+    """Shut every machine down cleanly, side by side, and end the VPCs' agents; their instances are stopped."""
+    with host.database.transaction(mutates=False) as session:
+        running = session.scalars(select(Instance).where(Instance.state == State.RUNNING)).all()
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(lambda one: _stop_one(host, one.instance_id), running))
+    for vpc_id in {one.vpc_id for one in running}:
+        host.networks.shut_down(vpc_id)
+
+
+def _stop_one(host: Host, instance_id: str) -> None:
+    with host.database.transaction() as session:
+        instances.set_state(
+            instances.get_any(session, instance_id),
+            State.STOPPING,
+            code="Server.ScheduledStop",
+            message="Server.ScheduledStop: Stopped by the host's administrator",
+        )
+    wait_for_captures(host, instance_id)
+    end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
+    leave_network(host, instance_id)
+    mark_stopped(host, instance_id)

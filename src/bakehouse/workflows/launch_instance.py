@@ -1,0 +1,103 @@
+"""RunInstances and StartInstances after the answer: pending -> hydrated, overlaid, plugged in -> running.
+
+Every step may run again after a kill: bases, overlays, interfaces and machines that exist are found, not
+made twice.
+"""
+
+import os
+
+from sqlalchemy import select
+
+from bakehouse.database.models import Instance, Vpc, now
+from bakehouse.domain import instances
+from bakehouse.domain.instances import State
+from bakehouse.errors import PartError
+from bakehouse.network.vpc import VpcNetwork
+from bakehouse.storage import volumes as volume_files
+from bakehouse.workflows import specs
+from bakehouse.workflows.end_instance import end_launch
+from bakehouse.workflows.host import Host
+from bakehouse.workflows.machine_exited import watch_machine
+
+GIB = 1 << 30
+
+
+def launch_instance(host: Host, instance_id: str) -> None:
+    """Bring a pending instance up, or end it with the reason why that failed."""
+    try:
+        host.engine.step(hydrate_bases, host, instance_id)
+        host.engine.step(prepare_volumes, host, instance_id)
+        host.engine.step(start_machine, host, instance_id)
+        host.engine.step(mark_running, host, instance_id)
+    except PartError as error:
+        host.engine.step(end_launch, host, instance_id, str(error))
+
+
+def hydrate_bases(host: Host, instance_id: str) -> None:
+    """Write out what the instance's volumes lie over; every block is verified on the way."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        snapshot_ids = [volume.snapshot_id for volume in instance.volumes if volume.snapshot_id]
+    for snapshot_id in snapshot_ids:
+        host.bases.hydrate(snapshot_id)
+
+
+def prepare_volumes(host: Host, instance_id: str) -> None:
+    """Make the overlays that are missing, and hand all to the machine's uid."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        uid = host.uid_of(instance.uid_number)
+        wanted = [(volume.volume_id, volume.size_gib * GIB) for volume in instance.volumes]
+    for volume_id, size_bytes in wanted:
+        files = host.settings.state.volume(volume_id)
+        volume_files.create_overlay(files, size_bytes=size_bytes, uid=uid)
+        volume_files.give_to(files, uid)
+
+
+def ensure_network(host: Host, vpc_id: str) -> VpcNetwork:
+    """The VPC's network, made, adopted or joined again, with its groups applied."""
+    with host.database.transaction(mutates=False) as session:
+        spec = specs.vpc_spec(host, session.get_one(Vpc, vpc_id))
+        groups = specs.group_specs(session, vpc_id)
+        members = set(session.scalars(select(Instance.instance_id).where(Instance.vpc_id == vpc_id)))
+    pids = [pid for instance_id, pid in host.machines.pids().items() if instance_id in members]
+    network = host.networks.ensure(spec, member_pids=pids)
+    network.set_groups(groups)
+    return network
+
+
+def start_machine(host: Host, instance_id: str) -> None:
+    """Start QEMU in the VPC's namespace, or find the one that an interrupted step started."""
+    with host.locks[instance_id]:
+        with host.database.transaction(mutates=False) as session:
+            instance = instances.get_any(session, instance_id)
+            if instance.state != State.PENDING:
+                return
+            machine_spec = specs.machine_spec(host, instance)
+            interface_spec = specs.interface_spec(session, instance)
+        network = ensure_network(host, interface_spec.vpc_id)
+        if host.machines.find(instance_id) is not None:
+            network.adopt_interface(interface_spec)
+            return
+        tap = network.add_interface(interface_spec)
+        try:
+            host.machines.launch(
+                machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap}
+            )
+        except BaseException:
+            network.remove_interface(interface_spec.interface_id)
+            raise
+        finally:
+            os.close(tap)
+
+
+def mark_running(host: Host, instance_id: str) -> None:
+    """The machine runs: so do the instance and its attachments."""
+    with host.database.transaction() as session:
+        instance = instances.get_any(session, instance_id)
+        if instance.state == State.PENDING:
+            instances.set_state(instance, State.RUNNING)
+            for volume in instance.volumes:
+                volume.attachment_state = "attached"
+                volume.attached_at = volume.attached_at or now()
+    watch_machine(host, instance_id)
