@@ -76,26 +76,15 @@ def _examine_host(settings: Settings, steps: Steps) -> None:
 
 
 def _ensure_base_image(settings: Settings, steps: Steps, ec2: Any) -> str:
-    """Return the newest Debian base image, built now when there is none."""
+    """Return the base image of this version's recipe, built now unless it is there."""
+    from bakehouse.main import build_base_image
+
     with steps.step("The base image"):
-        if (found := _newest_base_image(ec2)) is None:
-            from bakehouse.main import build_base_image
-
-            with progress_bar() as progress:
-                build_base_image(settings, progress)
-            found = _newest_base_image(ec2)
-        if found is None:
-            raise DemoFailed(
-                "the base image was built and `describe-images --owners amazon` does not list it"
-            )
-        steps.note(f"{found['ImageId']}  {found['Name']}")
-        return str(found["ImageId"])
-
-
-def _newest_base_image(ec2: Any) -> dict[str, Any] | None:
-    filters = [{"Name": "name", "Values": ["debian-*"]}, {"Name": "state", "Values": ["available"]}]
-    images = ec2.describe_images(Owners=["amazon"], Filters=filters)["Images"]
-    return max(images, key=lambda image: str(image["CreationDate"]), default=None)
+        with progress_bar() as progress:
+            image_id = build_base_image(settings, progress)
+        (found,) = ec2.describe_images(Owners=["amazon"], ImageIds=[image_id])["Images"]
+        steps.note(f"{image_id}  {found['Name']}")
+    return image_id
 
 
 def _print_serial_logs(settings: Settings, ec2: Any) -> None:
