@@ -120,9 +120,7 @@ def test_ssh_remembers_a_host_key_by_the_instance_not_by_its_address(state: Stat
     assert words[words.index("-i") + 1] == "/k.pem"
 
 
-def test_the_private_key_is_found_by_its_key_pairs_name(
-    state: StateDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_private_key_is_found_by_its_key_pairs_name(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(state.root / "home"))
     monkeypatch.chdir(state.root)
     settings = Settings(state_root=state.root)
@@ -138,9 +136,8 @@ def test_the_private_key_is_found_by_its_key_pairs_name(
 @pytest.mark.programs
 def test_the_help_loads_neither_the_service_nor_any_client() -> None:
     program = "import sys; import bakehouse.cli.main; print(*sys.modules)"
-    output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    loaded = set(output.split())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
     assert "bakehouse.cli.demo.command" in loaded
     assert not loaded & {"bakehouse.main", "bakehouse.api", "boto3", "botocore", "sqlalchemy", "dbos"}

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bakehouse.cli.connection import find_connection
+from bakehouse.cli.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, help="Accounts and their keys.")
 
@@ -18,7 +19,10 @@ def create(
     """Make an account with its default VPC; print its administrator's key, this once, as shell exports."""
     from bakehouse.main import create_account
 
-    key = create_account(context.obj, alias)
+    try:
+        key = create_account(context.obj, alias)
+    except ValueError as error:
+        fail(str(error))
     typer.echo(f"# account {key.account_id}")
     connection = find_connection(context.obj)
     variables = dict(connection.variables()) if connection else {}

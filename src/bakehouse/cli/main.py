@@ -65,5 +65,19 @@ def main() -> None:
     try:
         app()
     except PartError as error:
-        err.print(f"bakehouse: {error}", markup=False)
-        raise SystemExit(1) from error
+        message = str(error)
+    except PermissionError as error:
+        message = f"{error.filename}: {error.strerror} (another user's? run this as that user, or with sudo)"
+    except Exception as error:
+        if not _is_of_the_clients(error):
+            raise
+        message = str(error)
+    else:
+        return
+    err.print(f"bakehouse: {message}", markup=False)
+    raise SystemExit(1)
+
+
+def _is_of_the_clients(error: Exception) -> bool:
+    """Tell whether boto3 raised it: an error the API answered, or a service that does not answer."""
+    return type(error).__module__ == "botocore.exceptions"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bakehouse.cli.terminal import err, out
-from bakehouse.host.endpoint import AdministratorKey, Endpoint
+from bakehouse.cli.terminal import err, fail, out
+from bakehouse.host.endpoint import AdministratorKey, Endpoint, find_endpoint
 from bakehouse.settings import Settings
 
 
@@ -23,7 +23,11 @@ def serve(
         settings = replace(settings, listen_host=host)
     if port is not None:
         settings = replace(settings, listen_port=port)
-    run_service(settings, on_ready=_say_how_to_reach)
+    try:
+        run_service(settings, on_ready=_say_how_to_reach)
+    except BlockingIOError:
+        running = find_endpoint(settings.state)
+        fail(f"a service runs on {settings.state_root} already" + (f": {running.url}" if running else ""))
 
 
 def _say_how_to_reach(endpoint: Endpoint, first_key: AdministratorKey | None) -> None:
@@ -41,6 +45,9 @@ def down(context: typer.Context) -> None:
     """Stop everything that was started: the machines (cleanly), the networks, the service."""
     from bakehouse.main import stop_everything
 
-    with err.status("stopping machines, networks and the service"):
-        stop_everything(context.obj)
+    try:
+        with err.status("stopping machines, networks and the service"):
+            stop_everything(context.obj)
+    except BlockingIOError:
+        fail("a service is just starting or ending here; try again")
     out.print("Everything is stopped. Instances, volumes and images are kept.")
