@@ -15,7 +15,9 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from bakehouse.guest.metadata_tokens import LONGEST_TTL_S, TokenMint
-from bakehouse.guest.metadata_tree import VERSIONS, InstanceMetadata, find, listing, metadata_tree
+from bakehouse.guest.metadata_tree import VERSIONS, GroupName, InstanceMetadata, find, listing, metadata_tree
+
+__all__ = ["GroupName", "InstanceMetadata", "Lookup", "MetadataServer"]
 
 log = logging.getLogger(__name__)
 

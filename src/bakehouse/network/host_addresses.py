@@ -48,7 +48,9 @@ class HostAddresses:
         self.networks = await asyncio.to_thread(read_host_networks)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching. Idempotent."""
+        if self._netlink.fileno() < 0:
+            return
         self._loop.remove_reader(self._netlink)
         self._netlink.close()
         if self._refreshing is not None:

@@ -111,11 +111,11 @@ class VpcPlumbing:
             self._services = await self._start_services(agent)
             await self._ensure_uplink()
         except BaseException:
-            await self.close(stop_agent=is_new)
+            await self.close(is_final=is_new)
             raise
 
-    async def close(self, *, stop_agent: bool = False) -> None:
-        """Let go: agent, machines and uplink live on, unless ``stop_agent``."""
+    async def close(self, *, is_final: bool = False) -> None:
+        """Let go: agent, machines and uplink live on, unless ``is_final``."""
         self._is_closed = True
         for task in self._repairs:
             task.cancel()
@@ -126,16 +126,12 @@ class VpcPlumbing:
         if self._services is not None:
             self._services.close()
         if self._agent is not None:
-            if stop_agent:
-                self._agent.on_gone = None
-                with contextlib.suppress(NetworkError):
-                    await self._agent.stop()
             self._agent.close()
         if self._namespaces is not None:
             self._namespaces.close()
             self._namespaces = None
-        if stop_agent:
-            self._around.state.vpc(self.spec.vpc_id).agent_socket.unlink(missing_ok=True)
+        if is_final:
+            await stop_agent(self._around.state, self.spec.vpc_id)
 
     async def _find_or_start_agent(self, member_pids: Sequence[int]) -> tuple[AgentClient, bool]:
         """The agent, and whether the namespace is new. Never a new namespace while a member lives."""
@@ -391,6 +387,20 @@ class VpcPlumbing:
             if each.public_ip is not None
         }
         return Zone(vpc=IPv4Network(self.spec.cidr), region=self._around.region, public=public)
+
+
+async def stop_agent(state: StateDirectory, vpc_id: str) -> None:
+    """End a VPC's agent, if one runs; its uplink ends with it."""
+    path = state.vpc(vpc_id).agent_socket
+    try:
+        agent = await AgentClient.connect(path)
+    except OSError:
+        pass
+    else:
+        with contextlib.suppress(NetworkError):
+            await agent.stop()
+        agent.close()
+    path.unlink(missing_ok=True)
 
 
 async def _has_firewall(agent: AgentClient) -> bool:

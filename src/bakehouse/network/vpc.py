@@ -16,7 +16,7 @@ from bakehouse.host.spawn import SpawnError
 from bakehouse.network.dns_relay import HostResolvers, Upstreams
 from bakehouse.network.exposure import client_network
 from bakehouse.network.host_addresses import HostAddresses
-from bakehouse.network.plumbing import Surroundings, VpcPlumbing
+from bakehouse.network.plumbing import Surroundings, VpcPlumbing, stop_agent
 from bakehouse.network.services import ServeMetadata
 from bakehouse.network.spec import GroupSpec, InterfaceSpec, NetworkError, VpcSpec
 from bakehouse.paths import StateDirectory
@@ -134,7 +134,10 @@ class VpcNetworks:
         return VpcNetwork(self._loop, plumbing)
 
     def shut_down(self, vpc_id: str) -> None:
-        """End a VPC's agent and uplink; with its last machine the namespace goes. Idempotent."""
+        """End a VPC's agent and uplink, found again or left by an earlier service. Idempotent.
+
+        For a VPC without machines: with the last process the namespace goes.
+        """
         self._loop.call(self._shut_down(vpc_id))
 
     def close(self) -> None:
@@ -158,8 +161,10 @@ class VpcNetworks:
     async def _shut_down(self, vpc_id: str) -> None:
         async with self._locks.setdefault(vpc_id, asyncio.Lock()):
             plumbing = self._networks.pop(vpc_id, None)
-            if plumbing is not None:
-                await plumbing.close(stop_agent=True)
+            if plumbing is None:
+                await stop_agent(self._around.state, vpc_id)
+            else:
+                await plumbing.close(is_final=True)
 
     async def _close(self) -> None:
         self._host.close()
