@@ -10,10 +10,17 @@ import pytest
 import zstandard
 from blake3 import blake3
 
+from bakehouse.paths import StateDirectory
+from bakehouse.storage.bases import Bases
 from bakehouse.storage.blocks import BlockStore, block_key
+from bakehouse.storage.checker import Trouble, check
+from bakehouse.storage.collector import collect
 from bakehouse.storage.digest import BLOCK_SIZE, Digest, digest_of
 from bakehouse.storage.errors import BlockDamaged, BlockMissing, StorageError
 from bakehouse.storage.object_store import ObjectStore, open_object_store
+from bakehouse.storage.raw_file import RawFile
+from bakehouse.storage.snapshots import Snapshots
+from bakehouse.storage.store_lock import StoreLock
 from tests.framework.s3 import S3Server, start_s3
 
 
@@ -115,15 +122,11 @@ def zeros_frame(length: int) -> bytes:
         pytest.param(lambda stored: stored[: len(stored) // 2], id="cut in half"),
         pytest.param(lambda stored: stored[:-1], id="short of a byte"),
         pytest.param(lambda stored: stored + b"x", id="with a byte too many"),
-        pytest.param(
-            lambda stored: stored[:300] + bytes([stored[300] ^ 1]) + stored[301:], id="one bit flipped"
-        ),
+        pytest.param(lambda stored: stored[:300] + bytes([stored[300] ^ 1]) + stored[301:], id="one bit flipped"),
         pytest.param(lambda stored: bytes(len(stored)), id="zeroed"),
         pytest.param(lambda stored: zeros_frame(BLOCK_SIZE), id="another block's frame"),
         pytest.param(lambda stored: zeros_frame(64 << 20), id="a frame of 64 MiB"),
-        pytest.param(
-            lambda stored: zstandard.ZstdCompressor(write_content_size=False).compress(b"x"), id="no size"
-        ),
+        pytest.param(lambda stored: zstandard.ZstdCompressor(write_content_size=False).compress(b"x"), id="no size"),
     ],
 )
 def test_damaged_bytes_are_never_served(objects: ObjectStore, damage: Callable[[bytes], bytes]) -> None:
@@ -183,6 +186,23 @@ def test_a_block_cut_short_on_a_local_disk_is_healed_by_the_next_put(tmp_path: P
     assert store.get(digest) == block
 
 
+def test_a_snapshot_is_taken_hydrated_checked_and_collected(objects: ObjectStore, tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path)
+    snapshots = Snapshots(objects, StoreLock(state.block_store_lock))
+    disk = tmp_path / "disk"
+    disk.write_bytes(a_block(1) + bytes(BLOCK_SIZE) + a_block(2) + a_block(1) + b"tail")
+    with RawFile(disk) as source:
+        assert snapshots.take("snap-1", source).new_blocks == 3
+        snapshots.take("snap-2", source)
+    assert sorted(snapshots.ids()) == ["snap-1", "snap-2"]
+    assert Bases(state, snapshots).hydrate("snap-1").read_bytes() == disk.read_bytes()
+    assert collect(snapshots, lambda: ["snap-2"]).live_blocks == 3
+    assert check(snapshots, ["snap-2"]) == []
+    assert [finding.trouble for finding in check(snapshots, ["snap-1"])] == [Trouble.MANIFEST_MISSING]
+    assert collect(snapshots, list).deleted_blocks == 3
+    assert (list(snapshots.blocks.list()), snapshots.ids()) == ([], [])
+
+
 @pytest.mark.programs
 def test_a_wrong_secret_is_an_error_and_not_a_missing_block(s3_server: S3Server, tmp_path: Path) -> None:
     objects = open_object_store(
@@ -202,6 +222,4 @@ def test_a_url_that_names_no_store_is_refused(url: str, tmp_path: Path) -> None:
 
 
 def test_a_digest_is_the_blake3_of_the_whole_block() -> None:
-    assert digest_of(b"") == Digest(
-        bytes.fromhex("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
-    )
+    assert digest_of(b"") == Digest(bytes.fromhex("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"))

@@ -165,6 +165,36 @@ def test_killed_at_any_instant_a_snapshot_and_a_base_are_whole_or_absent(tmp_pat
     assert saw_whole, "every attempt was killed too early to prove anything"
 
 
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from bakehouse.paths import StateDirectory
+from bakehouse.storage.bases import Bases
+from bakehouse.storage.raw_file import RawFile
+from tests.contract.test_storage_faults import open_snapshots
+
+state = StateDirectory(root=Path(sys.argv[1]))
+snapshots = open_snapshots(state)
+before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with RawFile(Path(sys.argv[2])) as source:
+    snapshots.take("snap-1", source)
+Bases(state, snapshots).hydrate("snap-1")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib)
+"""
+
+
+def test_a_disk_of_any_size_passes_through_little_memory(tmp_path: Path) -> None:
+    disk = random_file(tmp_path / "disk", 160)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, tmp_path / "state", disk],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 64 * 1024
+
+
 def test_a_killed_writer_lets_go_of_the_lock(tmp_path: Path) -> None:
     state = StateDirectory(root=tmp_path)
     snapshots = open_snapshots(state)
