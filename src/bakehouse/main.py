@@ -34,10 +34,10 @@ from bakehouse.host.endpoint import (
     write_administrator_key,
     write_endpoint,
 )
-from bakehouse.host.files import make_private_directory
+from bakehouse.host.files import make_passable_directory
 from bakehouse.host.loop import HostLoop
 from bakehouse.host.memory import total_memory_mib
-from bakehouse.hypervisor.accelerator import find_accelerator
+from bakehouse.hypervisor.accelerator import AcceleratorFinding, find_accelerator
 from bakehouse.hypervisor.machine import Machines
 from bakehouse.network.vpc import VpcNetworks
 from bakehouse.settings import Settings
@@ -82,9 +82,22 @@ WORKFLOWS: dict[str, Callable[..., None]] = {
 }
 
 
+def probe_accelerator(settings: Settings) -> AcceleratorFinding:
+    """KVM if it is wanted and really works for an unprivileged machine, else TCG; probed once per host boot."""
+    uid = settings.uid_base if os.geteuid() == 0 else None
+    return find_accelerator(settings.state, wanted=settings.accelerator, uid=uid)
+
+
+def make_state_directories(settings: Settings) -> None:
+    """The state directory; machines pass through it to their own files only."""
+    state = settings.state
+    for directory in (settings.state_root, state.instances, state.volumes, state.disk_servers):
+        make_passable_directory(directory)
+
+
 def open_database(settings: Settings) -> Database:
     """The configured database, at the newest schema."""
-    make_private_directory(settings.state_root)
+    make_state_directories(settings)
     database = Database(settings.database_url or f"sqlite:///{settings.state.database}")
     migrate(database)
     if not settings.database_url:
@@ -135,7 +148,7 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
             networks=networks,
             snapshots=store,
             bases=Bases(settings.state, store),
-            accelerator=find_accelerator(settings.state, wanted=settings.accelerator).accelerator,
+            accelerator=probe_accelerator(settings).accelerator,
             memory_mib=total_memory_mib() - settings.reserved_memory_mib,
             is_root=os.geteuid() == 0,
         )
@@ -148,7 +161,7 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
 @contextmanager
 def hold_lock(settings: Settings) -> Iterator[None]:
     """Be the one service of this state directory; BlockingIOError when another is."""
-    make_private_directory(settings.state_root)
+    make_state_directories(settings)
     lock: IO[bytes]
     with settings.state.lock.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -307,7 +320,7 @@ def collect_garbage(settings: Settings) -> collector.Collected:
 
 def diagnose(settings: Settings) -> list[diagnosis.Finding]:
     """Everything ``bakehouse doctor`` shows."""
-    probe = find_accelerator(settings.state, wanted=settings.accelerator)
+    probe = probe_accelerator(settings)
     return diagnosis.diagnose(
         settings, probed=diagnosis.ProbedAccelerator(accelerator=probe.accelerator, reason=probe.reason)
     )

@@ -311,7 +311,5 @@ class InterfaceGroup(Row):
 
     __tablename__ = "interface_groups"
     interface_id: Mapped[str] = mapped_column(ForeignKey("network_interfaces.interface_id"), primary_key=True)
-    group_id: Mapped[str] = mapped_column(
-        ForeignKey("security_groups.group_id"), primary_key=True, index=True
-    )
+    group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.group_id"), primary_key=True, index=True)
     position: Mapped[int]

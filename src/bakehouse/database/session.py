@@ -16,7 +16,9 @@ _BUSY_TIMEOUT_MS = 30_000
 
 
 def _make_sqlite_engine(url: str, begin: str) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None})
+    engine = sa.create_engine(
+        url, hide_parameters=True, connect_args={"check_same_thread": False, "isolation_level": None}
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -48,14 +50,14 @@ class Database:
             self.engine = _make_sqlite_engine(url, "BEGIN IMMEDIATE")
             self._reading = _make_sqlite_engine(url, "BEGIN DEFERRED")
         else:
-            self.engine = self._reading = sa.create_engine(url, pool_size=20, pool_pre_ping=True)
+            self.engine = self._reading = sa.create_engine(url, pool_size=20, pool_pre_ping=True, hide_parameters=True)
 
     @contextmanager
     def transaction(self, *, mutates: bool = True) -> Iterator[Session]:
         """One transaction: committed on the way out, rolled back on any error."""
-        with Session(self.engine if mutates else self._reading, expire_on_commit=False) as session:
-            with session.begin():
-                yield session
+        engine = self.engine if mutates else self._reading
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
 
     def close(self) -> None:
         """Give all connections back."""

@@ -58,9 +58,7 @@ def _merge(name: str, given: Mapping[str, Any], override: Mapping[str, Any]) -> 
     return {"DeviceName": name, "Ebs": ebs}
 
 
-def _plan(
-    session: Session, account_id: str, image: Image, name: str, ebs: Mapping[str, Any]
-) -> PlannedVolume:
+def _plan(session: Session, account_id: str, image: Image, name: str, ebs: Mapping[str, Any]) -> PlannedVolume:
     if ebs.get("Encrypted"):
         raise errors.unsupported_operation("Encrypted volumes are not supported.")
     snapshot = _snapshot(session, account_id, image, ebs.get("SnapshotId"))
@@ -69,9 +67,7 @@ def _plan(
         raise errors.invalid_value_for("volumeType", volume_type)
     size_gib = ebs.get("VolumeSize") or (snapshot.volume_size_gib if snapshot else None)
     if size_gib is None or not 1 <= size_gib <= MAX_SIZE_GIB:
-        raise errors.block_device_mapping_invalid(
-            f"Volume of device {name} needs a size of 1 to {MAX_SIZE_GIB} GiB"
-        )
+        raise errors.block_device_mapping_invalid(f"Volume of device {name} needs a size of 1 to {MAX_SIZE_GIB} GiB")
     if snapshot is not None and size_gib < snapshot.volume_size_gib:
         raise errors.block_device_mapping_invalid(
             f"Volume of size {size_gib}GB is smaller than snapshot '{snapshot.snapshot_id}', expect size >= "

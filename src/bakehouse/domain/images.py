@@ -138,9 +138,7 @@ def _captured_mappings(
         if "NoDevice" not in override and "Ebs" in override:
             ebs = override["Ebs"]
             if not ebs.get("VolumeSize") or "SnapshotId" in ebs:
-                raise errors.block_device_mapping_invalid(
-                    f"Device {name} needs a size and takes no snapshot here."
-                )
+                raise errors.block_device_mapping_invalid(f"Device {name} needs a size and takes no snapshot here.")
             defaults = {"DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
             mappings.append({"DeviceName": name, "Ebs": {**defaults, **ebs}})
     return mappings
@@ -237,9 +235,7 @@ def change_launch_permissions(
     for item in remove:
         if item.get("Group") == "all":
             image.is_public = False
-        image.launch_permissions[:] = [
-            one for one in image.launch_permissions if one.user_id != item.get("UserId")
-        ]
+        image.launch_permissions[:] = [one for one in image.launch_permissions if one.user_id != item.get("UserId")]
     present = {one.user_id for one in image.launch_permissions}
     for item in add:
         if item.get("Group") == "all":

@@ -70,9 +70,7 @@ def _build() -> dict[str, InstanceType]:
     for family, sizes in {"t2": _T2, "t3": _BURSTABLE, "t3a": _BURSTABLE}.items():
         for size, (vcpus, memory_gib) in sizes.items():
             name = f"{family}.{size}"
-            found[name] = InstanceType(
-                name=name, vcpus=vcpus, memory_mib=int(memory_gib * 1024), is_burstable=True
-            )
+            found[name] = InstanceType(name=name, vcpus=vcpus, memory_mib=int(memory_gib * 1024), is_burstable=True)
     for family, (ratio, offered) in _FAMILIES.items():
         for size in offered:
             name, vcpus = f"{family}.{size}", _SIZES[size]

@@ -108,9 +108,7 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
     return launched
 
 
-def check_capacity(
-    session: Session, instance_type: instance_types.InstanceType, count: int, memory_mib: int
-) -> None:
+def check_capacity(session: Session, instance_type: instance_types.InstanceType, count: int, memory_mib: int) -> None:
     """Refuse with InsufficientInstanceCapacity what does not fit into the host's ``memory_mib``."""
     held = session.scalars(select(Instance.instance_type).where(Instance.state.in_(_MEMORY_HELD)))
     used = sum(instance_types.get_instance_type(name).memory_mib + MACHINE_OVERHEAD_MIB for name in held)
@@ -175,8 +173,7 @@ def _interface_row(session: Session, instance: Instance, request: LaunchRequest)
         public_ip=addresses.allocate_public_ip(session, public) if public else None,
         description=request.interface_description,
         groups=[
-            InterfaceGroup(group_id=group.group_id, position=position)
-            for position, group in enumerate(request.groups)
+            InterfaceGroup(group_id=group.group_id, position=position) for position, group in enumerate(request.groups)
         ],
     )
 
@@ -249,8 +246,7 @@ def _not_found(missing: Iterable[str]) -> ApiError:
 
 def _is_forgotten(instance: Instance) -> bool:
     return (
-        instance.terminated_at is not None
-        and (now() - instance.terminated_at).total_seconds() > TERMINATED_VISIBLE_S
+        instance.terminated_at is not None and (now() - instance.terminated_at).total_seconds() > TERMINATED_VISIBLE_S
     )
 
 

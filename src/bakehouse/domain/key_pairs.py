@@ -7,6 +7,7 @@ for RSA keys made here, MD5 of the DER public key for imported ones, SHA-256 as 
 import base64
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -34,12 +35,12 @@ def create(session: Session, account_id: str, name: str, key_type: str) -> tuple
         fingerprint = _openssh_fingerprint(_openssh(key.public_key()))
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
-        private = key.private_bytes(
-            form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption()
-        )
+        private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
         der = key.private_bytes(form.Encoding.DER, form.PrivateFormat.PKCS8, form.NoEncryption())
         fingerprint = _with_colons(hashlib.sha1(der, usedforsecurity=False).hexdigest())
-    row = _add(session, account_id, name, key_type, fingerprint, _openssh(key.public_key()))
+    row = _add(
+        session, account_id, name, key_type=key_type, fingerprint=fingerprint, public_key=_openssh(key.public_key())
+    )
     return row, private.decode()
 
 
@@ -49,17 +50,17 @@ def import_key(session: Session, account_id: str, name: str, material: bytes) ->
     key = _load_public_key(material)
     openssh = _openssh(key)
     if isinstance(key, ed25519.Ed25519PublicKey):
-        return _add(session, account_id, name, "ed25519", _openssh_fingerprint(openssh), openssh)
+        return _add(
+            session, account_id, name, key_type="ed25519", fingerprint=_openssh_fingerprint(openssh), public_key=openssh
+        )
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size not in _IMPORTED_RSA_BITS:
         raise errors.key_format_invalid()
     der = key.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
     fingerprint = _with_colons(hashlib.md5(der, usedforsecurity=False).hexdigest())
-    return _add(session, account_id, name, "rsa", fingerprint, openssh)
+    return _add(session, account_id, name, key_type="rsa", fingerprint=fingerprint, public_key=openssh)
 
 
-def visible(
-    session: Session, account_id: str, names: Sequence[str] = (), ids: Sequence[str] = ()
-) -> list[KeyPair]:
+def visible(session: Session, account_id: str, names: Sequence[str] = (), ids: Sequence[str] = ()) -> list[KeyPair]:
     """The blessed select: the account's key pairs, by name."""
     query = sa.select(KeyPair).where(KeyPair.account_id == account_id).order_by(KeyPair.key_name)
     found = list(session.scalars(query))
@@ -100,9 +101,7 @@ def _check_free(session: Session, account_id: str, name: str) -> None:
         raise errors.key_pair_duplicate(name)
 
 
-def _add(
-    session: Session, account_id: str, name: str, key_type: str, fingerprint: str, public_key: str
-) -> KeyPair:
+def _add(session: Session, account_id: str, name: str, *, key_type: str, fingerprint: str, public_key: str) -> KeyPair:
     row = KeyPair(
         key_pair_id=new_id(Prefix.KEY_PAIR),
         account_id=account_id,
@@ -119,11 +118,9 @@ def _add(
 def _load_public_key(material: bytes) -> object:
     loaders = (form.load_ssh_public_key, form.load_der_public_key, form.load_pem_public_key)
     candidates = [material]
-    try:
+    with suppress(ValueError):
         # Clients that encode once themselves and once more on the wire.
         candidates.append(base64.b64decode(material, validate=True))
-    except ValueError:
-        pass
     for candidate in candidates:
         for load in loaders:
             try:

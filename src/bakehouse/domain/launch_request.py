@@ -99,9 +99,7 @@ def _interface(request: Mapping[str, Any]) -> Mapping[str, Any]:
     if not interfaces:
         return {}
     if len(interfaces) > 1 or interfaces[0].get("DeviceIndex", 0) != 0:
-        raise ApiError(
-            "UnsupportedOperation", "An instance has exactly one network interface, at device index 0."
-        )
+        raise ApiError("UnsupportedOperation", "An instance has exactly one network interface, at device index 0.")
     for name in ("SubnetId", "SecurityGroupIds", "SecurityGroups", "PrivateIpAddress"):
         if request.get(name):
             raise ApiError(
@@ -109,15 +107,11 @@ def _interface(request: Mapping[str, Any]) -> Mapping[str, Any]:
                 "Network interfaces and an instance-level subnet ID, security groups or private IP address "
                 "may not be specified on the same request",
             )
-    interface: Mapping[str, Any] = {
-        name: interfaces[0][name] for name in _INTERFACE_MEMBERS if name in interfaces[0]
-    }
+    interface: Mapping[str, Any] = {name: interfaces[0][name] for name in _INTERFACE_MEMBERS if name in interfaces[0]}
     return interface
 
 
-def _subnet(
-    session: Session, account_id: str, request: Mapping[str, Any], interface: Mapping[str, Any]
-) -> Subnet:
+def _subnet(session: Session, account_id: str, request: Mapping[str, Any], interface: Mapping[str, Any]) -> Subnet:
     zone = request.get("Placement", {}).get("AvailabilityZone")
     subnet_id = interface.get("SubnetId") or request.get("SubnetId")
     if subnet_id is None:

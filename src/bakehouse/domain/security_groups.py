@@ -115,9 +115,7 @@ def resolve_groups(
 def create(session: Session, account_id: str, vpc_id: str, name: str, description: str) -> SecurityGroup:
     """Make a group that lets nothing in and everything out."""
     if not 0 < len(name) <= _MAX_TEXT or name.startswith("sg-") or not _TEXT.fullmatch(name):
-        raise errors.invalid_value_for(
-            "groupName", name[:64], "Character sets beyond ASCII are not supported."
-        )
+        raise errors.invalid_value_for("groupName", name[:64], "Character sets beyond ASCII are not supported.")
     if not 0 < len(description) <= _MAX_TEXT or not _TEXT.fullmatch(description):
         raise errors.invalid_value_for("GroupDescription", description[:64])
     taken = sa.select(SecurityGroup).where(SecurityGroup.vpc_id == vpc_id, SecurityGroup.group_name == name)

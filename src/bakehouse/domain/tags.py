@@ -138,9 +138,7 @@ def list_tags(session: Session, account_id: str) -> list[Tag]:
     return list(session.scalars(query))
 
 
-def remove_tags(
-    session: Session, account_id: str, resource_id: str, tags: Sequence[Mapping[str, str]] | None
-) -> None:
+def remove_tags(session: Session, account_id: str, resource_id: str, tags: Sequence[Mapping[str, str]] | None) -> None:
     """Remove tags as DeleteTags does: a Value must match when given; None removes all of the user's tags.
 
     Keys that are not there are ignored.

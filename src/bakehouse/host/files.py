@@ -23,3 +23,9 @@ def make_private_directory(path: Path, *, owner: int | None = None) -> None:
     path.chmod(0o700)
     if owner is not None and os.geteuid() == 0:
         os.chown(path, owner, owner)
+
+
+def make_passable_directory(path: Path) -> None:
+    """Create ``path``: ours alone to list and write, but others may pass to what belongs to them below it."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o711)

@@ -44,6 +44,7 @@ def command_line(
         *firmware_args(files, firmware),
         *identity_args(spec),
         *control_args(files),
+        *agent_args(files),
         *console_args(files),
         *port_args(),
         *(word for disk in spec.disks for word in disk_args(disk, base_fd=base_fds.get(disk.volume_id))),
@@ -122,10 +123,16 @@ def identity_args(spec: MachineSpec) -> list[str]:
 
 
 def control_args(files: InstanceDirectory) -> list[str]:
-    """The machine protocol and the guest agent's channel, each a Unix socket that outlives its client."""
+    """The machine protocol, on a Unix socket that outlives its client."""
     return [
         *("-chardev", f"socket,id=qmp,path={_escape(files.qmp_socket)},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
+    ]
+
+
+def agent_args(files: InstanceDirectory) -> list[str]:
+    """The guest agent's channel, on a Unix socket that outlives its client."""
+    return [
         *("-device", "virtio-serial-pci,id=serial-bus,bus=pcie.0,addr=0x4"),
         *("-chardev", f"socket,id=agent,path={_escape(files.guest_agent_socket)},server=on,wait=off"),
         *("-device", "virtserialport,bus=serial-bus.0,chardev=agent,name=org.qemu.guest_agent.0"),

@@ -6,7 +6,7 @@ Invariant: at most one QEMU per instance; it is found by its pid file's name on 
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bakehouse.hypervisor.devices import open_base
 from bakehouse.hypervisor.firmware import UefiFirmware, get_firmware
 from bakehouse.hypervisor.live import LiveMachine
 from bakehouse.hypervisor.process import find_process, kill_and_wait, read_tail
-from bakehouse.hypervisor.spec import MachineError, MachineSpec
+from bakehouse.hypervisor.spec import DiskSpec, MachineError, MachineSpec
 from bakehouse.paths import InstanceDirectory
 
 _FIRST_FD = 3
@@ -73,6 +73,8 @@ def wait_until_ready(loop: HostLoop, spec: MachineSpec, files: InstanceDirectory
 
 def _make_ready(spec: MachineSpec, files: InstanceDirectory) -> None:
     """The directory, the spec, the firmware's variables; leftovers of an earlier life go."""
+    files.root.parent.mkdir(parents=True, exist_ok=True)
+    files.root.parent.chmod(0o711)  # the machines' own uids pass through
     make_private_directory(files.root, owner=spec.uid)
     forget_captures(files)
     for leftover in (files.pid_file, files.qmp_socket, files.guest_agent_socket, files.nbd_socket):
@@ -101,22 +103,29 @@ def _spawn(spec: MachineSpec, files: InstanceDirectory, *, spawn: Spawner, tap_f
     """Hand taps and opened bases over as 3, 4 ... and start the process."""
     with ExitStack() as opened:
         fds: list[int] = []
-        taps, bases = {}, {}
+        taps = {}
         for nic in spec.nics:
             taps[nic.interface_id] = _FIRST_FD + len(fds)
             fds.append(tap_fds[nic.interface_id])
-        for disk in spec.disks:
-            if disk.base is not None:
-                base = open_base(disk)
-                opened.callback(os.close, base)
-                bases[disk.volume_id] = _FIRST_FD + len(fds)
-                fds.append(base)
+        bases = place_bases(spec.disks, fds, opened)
         firmware = get_firmware(spec.boot_mode)
         words = command_line(spec, files, base_fds=bases, tap_fds=taps, firmware=firmware)
         try:
             return spawn(words, fds=fds, uid=spec.uid, log=files.qemu_log)
         except OSError as error:
             raise MachineError(f"{spec.instance_id} could not be spawned ({error})") from error
+
+
+def place_bases(disks: Sequence[DiskSpec], fds: list[int], opened: ExitStack) -> dict[str, int]:
+    """Open every base, add it to ``fds``, and say which number it gets in the child; by volume id."""
+    places = {}
+    for disk in disks:
+        if disk.base is not None:
+            base = open_base(disk)
+            opened.callback(os.close, base)
+            places[disk.volume_id] = _FIRST_FD + len(fds)
+            fds.append(base)
+    return places
 
 
 def remove_files(files: InstanceDirectory) -> None:

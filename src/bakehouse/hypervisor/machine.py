@@ -8,21 +8,18 @@ is remembered here that a restarted service could not find out again.
 """
 
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
 
 from bakehouse.host.loop import HostLoop
 from bakehouse.host.spawn import Spawner
 from bakehouse.hypervisor import captures, devices, power
-from bakehouse.hypervisor.capture_record import all_records, find_record, forget_capture
+from bakehouse.hypervisor.capturable import Capturable
+from bakehouse.hypervisor.capture_record import all_records, forget_capture
 from bakehouse.hypervisor.launch import adopt_or_launch, remove_files, wait_until_ready
 from bakehouse.hypervisor.live import LiveMachine, judge_exit
 from bakehouse.hypervisor.process import find_process, give_back_head, kill_and_wait, read_tail
 from bakehouse.hypervisor.spec import (
-    CaptureDisk,
     DiskSpec,
-    DiskView,
     ExitReason,
     MachineError,
     MachineSpec,
@@ -30,7 +27,6 @@ from bakehouse.hypervisor.spec import (
 )
 from bakehouse.paths import InstanceDirectory, StateDirectory
 
-Result = TypeVar("Result")
 OnExit = Callable[[str, ExitReason], None]
 
 _UNPLUG_TIMEOUT_S = 30.0
@@ -38,12 +34,10 @@ _LOG_KEEP_BYTES = 1 << 20
 _FULL_DISK = "the host's disk was full"
 
 
-class Machine:
+class Machine(Capturable):
     """A handle on one running QEMU; verbs raise MachineError when the process is gone or does not answer."""
 
-    def __init__(self, loop: HostLoop, live: LiveMachine) -> None:
-        self._loop = loop
-        self._live = live
+    _is_live = True
 
     @property
     def instance_id(self) -> str:
@@ -111,58 +105,6 @@ class Machine:
     def remove_nic(self, interface_id: str, *, timeout_s: float = _UNPLUG_TIMEOUT_S) -> None:
         """Unplug an interface; idempotent. MachineError when the guest does not release it."""
         self._do(devices.remove_nic(self._live, interface_id, timeout_s=timeout_s))
-
-    def begin_capture(
-        self,
-        capture_id: str,
-        disks: Sequence[CaptureDisk],
-        *,
-        quiesced: AbstractContextManager[object] | None = None,
-    ) -> list[DiskView]:
-        """Views of ``disks`` as they are at one instant, served until ``end_capture``.
-
-        ``quiesced`` is entered right before the instant and left right after it (freeze and thaw belong
-        there). ``capture_id``: at most 24 of a-z, 0-9 and "-". Repeated with the same id it returns the views
-        that are served already, or starts afresh. On failure nothing is left behind.
-        """
-        views = self._do(captures.find_views(self._live, capture_id))
-        if views is not None:
-            return views
-        self.end_capture(capture_id)
-        try:
-            plan = self._do(captures.prepare(self._live, capture_id, disks, is_live=True))
-            with quiesced or nullcontext():
-                self._do(captures.take(self._live, plan))
-            return self._do(captures.publish(self._live, plan))
-        except BaseException:
-            self._clean_up_after_failure(capture_id)
-            raise
-
-    def end_capture(self, capture_id: str) -> None:
-        """Stop serving a capture and delete its scratch files; idempotent."""
-        try:
-            self._do(captures.end(self._live, capture_id))
-        except MachineError:
-            if not self._live.has_ended:
-                raise
-            forget_capture(self._live.files, capture_id)
-
-    def captures(self) -> list[str]:
-        """The ids of the captures there is any trace of, whole or half begun."""
-        return self._do(captures.find_captures(self._live))
-
-    def capture_failure(self, capture_id: str) -> str | None:
-        """Why a capture was given up while it was served, if it was; known until ``end_capture``."""
-        record = find_record(self._live.files, capture_id)
-        return record.failure if record else None
-
-    def _clean_up_after_failure(self, capture_id: str) -> None:
-        with suppress(MachineError):  # what failed first is what the caller must hear
-            self.end_capture(capture_id)
-
-    def _do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        # No limit here: every wait inside has its own.
-        return self._loop.call(work, timeout_s=None)
 
 
 class Machines:

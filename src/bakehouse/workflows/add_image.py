@@ -45,7 +45,9 @@ def ensure_base_image(settings: Settings, database: Database, store: Snapshots, 
         built = build_base_image(
             disk, scratch=scratch, progress=lambda stage, part: report(stage, round(part * 100), 100)
         )
-        return _add(settings, database, store, disk, built, f"{built.description} ({marker})", report)
+        return _add(
+            settings, database, store, disk, image=built, description=f"{built.description} ({marker})", report=report
+        )
 
 
 def import_disk(
@@ -73,7 +75,7 @@ def import_disk(
             default_user="",
             inputs_digest="",
         )
-        return _add(settings, database, store, disk, described, described.description, report)
+        return _add(settings, database, store, disk, image=described, description=described.description, report=report)
 
 
 @contextmanager
@@ -127,6 +129,7 @@ def _add(
     database: Database,
     store: Snapshots,
     disk: Path,
+    *,
     image: BaseImage,
     description: str,
     report: Report,
@@ -145,9 +148,7 @@ def _add(
             )
         )
     with RawFile(disk) as source:
-        taken = store.take(
-            snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total)
-        )
+        taken = store.take(snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total))
     with database.transaction() as session:
         snapshots.complete(session, snapshot_id, taken.stored_bytes)
         created = images.create_from_snapshot(

@@ -6,8 +6,8 @@ The machine runs on while the views are read. A stopped machine's disks and a de
 by a process of their own, which lives only within the step that reads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -17,7 +17,6 @@ from bakehouse.database.models import Image, Instance, Snapshot, Volume
 from bakehouse.domain import images, instances, snapshots
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
-from bakehouse.guest.agent import GuestAgent
 from bakehouse.hypervisor import disk_server
 from bakehouse.hypervisor.machine import Machine
 from bakehouse.hypervisor.spec import CaptureDisk, DiskView, MachineError
@@ -25,6 +24,7 @@ from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from bakehouse.workflows import specs
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.reachability import guest_agent
 
 _SHUTDOWN_TIMEOUT_S = 150.0
 _FREEZE_TIMEOUT_S = 10.0
@@ -45,15 +45,15 @@ class Job:
 
 def capture_image(host: Host, image_id: str, no_reboot: bool) -> None:
     """Fill every snapshot of a pending image, at one instant, and make it available."""
-    _capture(host, image_id, image_id, no_reboot)
+    _capture(host, image_id, no_reboot)
 
 
 def capture_snapshot(host: Host, snapshot_id: str) -> None:
     """Fill one pending snapshot."""
-    _capture(host, snapshot_id, None, True)
+    _capture(host, snapshot_id, True)
 
 
-def _capture(host: Host, subject_id: str, image_id: str | None, no_reboot: bool) -> None:
+def _capture(host: Host, subject_id: str, no_reboot: bool) -> None:
     try:
         is_live = host.engine.step(begin, host, subject_id, no_reboot)
         host.engine.step(read_views if is_live else read_offline, host, subject_id)
@@ -65,9 +65,7 @@ def _capture(host: Host, subject_id: str, image_id: str | None, no_reboot: bool)
 
 def read_job(host: Host, session: Session, subject_id: str) -> Job:
     """Collect what to read for an image or a single snapshot."""
-    rows = list(
-        session.scalars(select(Snapshot).where(Snapshot.snapshot_id.in_(_snapshot_ids(session, subject_id))))
-    )
+    rows = list(session.scalars(select(Snapshot).where(Snapshot.snapshot_id.in_(_snapshot_ids(session, subject_id)))))
     volumes = {row.snapshot_id: session.get_one(Volume, row.volume_id) for row in rows if row.volume_id}
     owners = {volume.instance_id for volume in volumes.values()}
     instance_id = owners.pop() if len(owners) == 1 else None
@@ -112,9 +110,9 @@ def begin(host: Host, subject_id: str, no_reboot: bool) -> bool:
         machine = host.machines.find(job.instance_id)
         if machine is None:
             return False
-        agent = GuestAgent(host.loop, host.settings.state.instance(job.instance_id).guest_agent_socket)
+        agent = guest_agent(host, job.instance_id, job.uid_number)
         if no_reboot:
-            machine.begin_capture(job.capture_id, job.disks, quiesced=frozen(agent))
+            machine.begin_capture(job.capture_id, job.disks, quiesced=agent.frozen(timeout_s=_FREEZE_TIMEOUT_S))
         else:
             _capture_at_rest(machine, job)
     return True
@@ -128,20 +126,6 @@ def _capture_at_rest(machine: Machine, job: Job) -> None:
         machine.begin_capture(job.capture_id, job.disks)
     finally:
         machine.boot_again()
-
-
-@contextmanager
-def frozen(agent: GuestAgent) -> Iterator[None]:
-    """Freeze the guest's filesystems if its agent answers; thaw whatever happens."""
-    try:
-        agent.freeze(timeout_s=_FREEZE_TIMEOUT_S)
-    except PartError:
-        pass  # no agent: the image is what a power cut would leave, as EC2 says of NoReboot
-    try:
-        yield
-    finally:
-        with suppress(PartError):
-            agent.thaw()
 
 
 def read_views(host: Host, subject_id: str) -> None:
@@ -251,6 +235,5 @@ def end(host: Host, subject_id: str) -> None:
 def thaw_all(host: Host, running: Sequence[Instance]) -> None:
     """After a restart: a service killed between freeze and thaw must not leave a guest frozen."""
     for instance in running:
-        socket = host.settings.state.instance(instance.instance_id).guest_agent_socket
         with suppress(PartError):
-            GuestAgent(host.loop, socket).thaw()
+            guest_agent(host, instance.instance_id, instance.uid_number).thaw(timeout_s=_FREEZE_TIMEOUT_S)

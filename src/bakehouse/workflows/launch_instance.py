@@ -81,9 +81,7 @@ def start_machine(host: Host, instance_id: str) -> None:
             return
         tap = network.add_interface(interface_spec)
         try:
-            host.machines.launch(
-                machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap}
-            )
+            host.machines.launch(machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap})
         except BaseException:
             network.remove_interface(interface_spec.interface_id)
             raise

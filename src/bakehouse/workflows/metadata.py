@@ -10,9 +10,7 @@ from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata
 from bakehouse.settings import Settings
 
 
-def find_metadata(
-    database: Database, settings: Settings, vpc_id: str, private_ip: str
-) -> InstanceMetadata | None:
+def find_metadata(database: Database, settings: Settings, vpc_id: str, private_ip: str) -> InstanceMetadata | None:
     """Return what the guest behind an address may know; None for an address nobody has."""
     with database.transaction(mutates=False) as session:
         query = select(NetworkInterface).where(

@@ -1,23 +1,27 @@
 """Find out when guests are up: what DescribeInstanceStatus calls ``ok``.
 
-A guest is up when its agent answers; ours starts the agent when the boot is done. Without an agent a guest
-counts as up when something answers at its address.
+A guest is up when its agent answers; ours starts the agent when the boot is done. A guest without an agent stays
+``initializing``: nothing else here could tell truthfully.
 """
 
 import threading
-from contextlib import suppress
 
 from sqlalchemy import select
 
 from bakehouse.database.models import Instance, now
 from bakehouse.domain import instances
 from bakehouse.domain.instances import State
-from bakehouse.errors import PartError
 from bakehouse.guest.agent import GuestAgent
 from bakehouse.workflows.host import Host
 
 _INTERVAL_S = 1.5
 _PING_TIMEOUT_S = 1.0
+
+
+def guest_agent(host: Host, instance_id: str, uid_number: int | None) -> GuestAgent:
+    """The agent of an instance's guest; only the machine's own process may be behind the socket."""
+    socket = host.settings.state.instance(instance_id).guest_agent_socket
+    return GuestAgent(host.loop, socket, peer_uid=host.uid_of(uid_number))
 
 
 class ReachabilityWatch:
@@ -39,23 +43,16 @@ class ReachabilityWatch:
 
     def _run(self) -> None:
         while not self._stopped.wait(_INTERVAL_S):
-            for instance_id in self._waiting():
-                if self._answers(instance_id):
+            for instance_id, uid_number in self._waiting():
+                if guest_agent(self._host, instance_id, uid_number).ping(timeout_s=_PING_TIMEOUT_S):
                     self._note(instance_id)
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self) -> list[tuple[str, int | None]]:
         with self._host.database.transaction(mutates=False) as session:
-            query = select(Instance.instance_id).where(
+            query = select(Instance.instance_id, Instance.uid_number).where(
                 Instance.state == State.RUNNING, Instance.reachable_at.is_(None)
             )
-            return list(session.scalars(query))
-
-    def _answers(self, instance_id: str) -> bool:
-        socket = self._host.settings.state.instance(instance_id).guest_agent_socket
-        with suppress(PartError):
-            GuestAgent(self._host.loop, socket).ping(timeout_s=_PING_TIMEOUT_S)
-            return True
-        return False
+            return list(session.execute(query).tuples())
 
     def _note(self, instance_id: str) -> None:
         with self._host.database.transaction() as session:

@@ -63,9 +63,7 @@ def remove_orphan_files(host: Host) -> None:
     """Delete directories of machines and volumes that no row knows any more."""
     state = host.settings.state
     with host.database.transaction(mutates=False) as session:
-        instance_ids = set(
-            session.scalars(select(Instance.instance_id).where(Instance.state != State.TERMINATED))
-        )
+        instance_ids = set(session.scalars(select(Instance.instance_id).where(Instance.state != State.TERMINATED)))
         volume_ids = set(session.scalars(select(Volume.volume_id).where(Volume.deleted_at.is_(None))))
     for directory in state.instances.glob("i-*"):
         instance_id = directory.name.partition(".")[0]

@@ -15,9 +15,7 @@ from bakehouse.domain import accounts, images, instances, snapshots, tags
 def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, str]) -> dict[str, Any]:
     """The Image shape of one row."""
     reason = (
-        {"Code": image.state_reason_code, "Message": image.state_reason_message}
-        if image.state_reason_code
-        else None
+        {"Code": image.state_reason_code, "Message": image.state_reason_message} if image.state_reason_code else None
     )
     return {
         "Architecture": image.architecture,
@@ -187,14 +185,8 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
         raise errors.unsupported_operation("Only images of architecture x86_64 can be registered.")
     mappings = request.get("BlockDeviceMappings", ())
     root = request.get("RootDeviceName", "/dev/sda1")
-    if (
-        len(mappings) != 1
-        or mappings[0].get("DeviceName") != root
-        or "SnapshotId" not in mappings[0].get("Ebs", {})
-    ):
-        raise errors.block_device_mapping_invalid(
-            f"One mapping is needed: a snapshot for the root device {root}."
-        )
+    if len(mappings) != 1 or mappings[0].get("DeviceName") != root or "SnapshotId" not in mappings[0].get("Ebs", {}):
+        raise errors.block_device_mapping_invalid(f"One mapping is needed: a snapshot for the root device {root}.")
     snapshot = snapshots.get(session, account_id, mappings[0]["Ebs"]["SnapshotId"])
     if snapshot.state != snapshots.COMPLETED:
         raise errors.incorrect_state(f"Snapshot '{snapshot.snapshot_id}' is not 'completed'.")

@@ -15,9 +15,7 @@ from bakehouse.errors import ApiError
 
 def _groups(context: RequestContext, instance: Instance) -> list[dict[str, str]]:
     members = instance.interface.groups if instance.interface else []
-    names = {
-        one.group_id: one.group_name for one in security_groups.visible(context.session, context.account_id)
-    }
+    names = {one.group_id: one.group_name for one in security_groups.visible(context.session, context.account_id)}
     return [{"GroupId": member.group_id, "GroupName": names[member.group_id]} for member in members]
 
 
@@ -26,9 +24,7 @@ _READERS: dict[str, Callable[[RequestContext, Instance], dict[str, Any]]] = {
         "BlockDeviceMappings": [block_device_item(volume) for volume in one.volumes]
     },
     "disableApiStop": lambda _context, one: {"DisableApiStop": {"Value": one.disable_api_stop}},
-    "disableApiTermination": lambda _context, one: {
-        "DisableApiTermination": {"Value": one.disable_api_termination}
-    },
+    "disableApiTermination": lambda _context, one: {"DisableApiTermination": {"Value": one.disable_api_termination}},
     "ebsOptimized": lambda _context, one: {"EbsOptimized": {"Value": one.ebs_optimized}},
     "enaSupport": lambda _context, _one: {"EnaSupport": {"Value": True}},
     "enclaveOptions": lambda _context, _one: {"EnclaveOptions": {"Enabled": False}},
@@ -94,9 +90,7 @@ def _set_shutdown_behavior(context: RequestContext, instance: Instance, value: s
 def _set_groups(context: RequestContext, instance: Instance, group_ids: list[str]) -> None:
     if instance.interface is None:
         raise ApiError("IncorrectInstanceState", f"The instance '{instance.instance_id}' is terminated.")
-    groups = security_groups.resolve_groups(
-        context.session, context.account_id, instance.vpc_id, group_ids, []
-    )
+    groups = security_groups.resolve_groups(context.session, context.account_id, instance.vpc_id, group_ids, [])
     instance.interface.groups.clear()
     context.session.flush()
     instance.interface.groups.extend(
@@ -129,9 +123,7 @@ def _set_block_devices(context: RequestContext, instance: Instance, mappings: li
                 "InvalidInstanceAttributeValue",
                 f"No device is currently mapped at {mapping.get('DeviceName')}",
             )
-        volume.delete_on_termination = mapping.get("Ebs", {}).get(
-            "DeleteOnTermination", volume.delete_on_termination
-        )
+        volume.delete_on_termination = mapping.get("Ebs", {}).get("DeleteOnTermination", volume.delete_on_termination)
 
 
 # Request member, attribute name in the one-value form, how it is set.
@@ -192,9 +184,7 @@ def _one_value_change(attribute: str, value: str | None) -> dict[str, Any]:
                 return {name: value}
             if value.lower() in {"true", "false"}:
                 return {name: value.lower() == "true"}
-            raise ApiError(
-                "InvalidParameterValue", f"Value '{value}' is invalid for {attribute}: true or false."
-            )
+            raise ApiError("InvalidParameterValue", f"Value '{value}' is invalid for {attribute}: true or false.")
     raise ApiError("InvalidParameterCombination", f"The attribute '{attribute}' cannot be changed this way.")
 
 

@@ -48,9 +48,7 @@ def _association(interface: NetworkInterface) -> Item | None:
     return {"IpOwnerId": "amazon", "PublicDnsName": "", "PublicIp": interface.public_ip}
 
 
-def interface_item(
-    interface: NetworkInterface, groups: dict[str, SecurityGroup], source_dest_check: bool
-) -> Item:
+def interface_item(interface: NetworkInterface, groups: dict[str, SecurityGroup], source_dest_check: bool) -> Item:
     """The InstanceNetworkInterface shape."""
     dns_name = private_dns_name(interface.private_ip)
     address = {
@@ -129,9 +127,7 @@ def instance_item(instance: Instance, tags: Sequence[Item], groups: dict[str, Se
     return item
 
 
-def _network_members(
-    instance: Instance, interface: NetworkInterface, groups: dict[str, SecurityGroup]
-) -> Item:
+def _network_members(instance: Instance, interface: NetworkInterface, groups: dict[str, SecurityGroup]) -> Item:
     return {
         "NetworkInterfaces": [interface_item(interface, groups, instance.source_dest_check)],
         "PrivateDnsName": private_dns_name(interface.private_ip),

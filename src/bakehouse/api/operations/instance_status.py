@@ -89,9 +89,7 @@ def get_console_output(context: RequestContext, request: Parameters) -> Reply:
     }
 
 
-@operation(
-    "ec2", "GetConsoleScreenshot", mutates=False, honours=("InstanceId",), harmless={"WakeUp": (False, True)}
-)
+@operation("ec2", "GetConsoleScreenshot", mutates=False, honours=("InstanceId",), harmless={"WakeUp": (False, True)})
 def get_console_screenshot(context: RequestContext, request: Parameters) -> Reply:
     """The real screen as a JPEG, base64."""
     instance = instances.get(context.session, context.account_id, request["InstanceId"])

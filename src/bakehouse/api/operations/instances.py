@@ -222,9 +222,7 @@ def describe_instances(context: RequestContext, request: Parameters) -> Reply:
     tags_by_id = tags.tags_of(context.session, context.account_id, [one.instance_id for one in found])
     groups = _groups(context)
     reservations = groupby(found, key=lambda one: one.reservation_id)
-    return {
-        "Reservations": [_reservation_item(list(members), tags_by_id, groups) for _, members in reservations]
-    }
+    return {"Reservations": [_reservation_item(list(members), tags_by_id, groups) for _, members in reservations]}
 
 
 def _selected(context: RequestContext, request: Parameters) -> tuple[list[Instance], dict[str, str]]:
@@ -232,9 +230,7 @@ def _selected(context: RequestContext, request: Parameters) -> tuple[list[Instan
     return members, {one.instance_id: one.state for one in members}
 
 
-@operation(
-    "ec2", "StopInstances", mutates=True, honours=("InstanceIds", "Force"), harmless={"Hibernate": (False,)}
-)
+@operation("ec2", "StopInstances", mutates=True, honours=("InstanceIds", "Force"), harmless={"Hibernate": (False,)})
 def stop_instances(context: RequestContext, request: Parameters) -> Reply:
     """Shut instances down; their volumes and private addresses stay."""
     members, previous = _selected(context, request)

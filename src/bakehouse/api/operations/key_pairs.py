@@ -35,14 +35,10 @@ def create_key_pair(context: RequestContext, request: Parameters) -> Reply:
     return {**_answer(context, pair, request), "KeyMaterial": private}
 
 
-@operation(
-    "ec2", "ImportKeyPair", mutates=True, honours=("KeyName", "PublicKeyMaterial", "TagSpecifications")
-)
+@operation("ec2", "ImportKeyPair", mutates=True, honours=("KeyName", "PublicKeyMaterial", "TagSpecifications"))
 def import_key_pair(context: RequestContext, request: Parameters) -> Reply:
     """Take a public key."""
-    pair = key_pairs.import_key(
-        context.session, context.account_id, request["KeyName"], request["PublicKeyMaterial"]
-    )
+    pair = key_pairs.import_key(context.session, context.account_id, request["KeyName"], request["PublicKeyMaterial"])
     return _answer(context, pair, request)
 
 

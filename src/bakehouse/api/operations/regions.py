@@ -24,11 +24,7 @@ def describe_regions(context: RequestContext, request: Parameters) -> Reply:
             raise errors.invalid_parameter_value(f"Invalid region provided: {name[:64]}")
     settings = context.host.settings
     endpoint = f"{settings.listen_host}:{settings.listen_port}"
-    return {
-        "Regions": [
-            {"Endpoint": endpoint, "OptInStatus": "opt-in-not-required", "RegionName": context.region}
-        ]
-    }
+    return {"Regions": [{"Endpoint": endpoint, "OptInStatus": "opt-in-not-required", "RegionName": context.region}]}
 
 
 @operation(

@@ -42,9 +42,7 @@ def create_security_group(context: RequestContext, request: Parameters) -> Reply
         if "VpcId" in request
         else vpcs.default_vpc(session, account_id)
     )
-    group = security_groups.create(
-        session, account_id, vpc.vpc_id, request["GroupName"], request["Description"]
-    )
+    group = security_groups.create(session, account_id, vpc.vpc_id, request["GroupName"], request["Description"])
     wanted = tags.tags_for(request.get("TagSpecifications"), "security-group")
     tags.put_tags(session, account_id, group.group_id, "security-group", wanted)
     return {"GroupId": group.group_id, "Tags": wanted}
@@ -60,9 +58,7 @@ def delete_security_group(context: RequestContext, request: Parameters) -> Reply
 
 
 def _group(context: RequestContext, request: Parameters) -> SecurityGroup:
-    return security_groups.get(
-        context.session, context.account_id, request.get("GroupId"), request.get("GroupName")
-    )
+    return security_groups.get(context.session, context.account_id, request.get("GroupId"), request.get("GroupName"))
 
 
 def _permission_items(group: SecurityGroup, *, is_egress: bool) -> list[dict[str, Any]]:
@@ -120,9 +116,7 @@ def _permission_items(group: SecurityGroup, *, is_egress: bool) -> list[dict[str
         },
         tags="Tags",
     ),
-    paged=Paged(
-        result="SecurityGroups", minimum=5, maximum=1000, ids=("GroupIds", "GroupNames"), key="GroupId"
-    ),
+    paged=Paged(result="SecurityGroups", minimum=5, maximum=1000, ids=("GroupIds", "GroupNames"), key="GroupId"),
 )
 def describe_security_groups(context: RequestContext, request: Parameters) -> Reply:
     """List the account's groups."""
@@ -148,9 +142,7 @@ def describe_security_groups(context: RequestContext, request: Parameters) -> Re
 
 
 def _rule_item(rule: SecurityGroupRule, own_tags: list[dict[str, str]]) -> dict[str, Any]:
-    referenced = (
-        {"GroupId": rule.referenced_group_id, "UserId": rule.account_id} if rule.referenced_group_id else None
-    )
+    referenced = {"GroupId": rule.referenced_group_id, "UserId": rule.account_id} if rule.referenced_group_id else None
     return {
         "CidrIpv4": rule.cidr_ipv4,
         "CidrIpv6": rule.cidr_ipv6,
@@ -228,14 +220,10 @@ def _rules_of(
             one.get("Description"),
         )
     for one in permission.get("UserIdGroupPairs", ()):
-        other = security_groups.get(
-            context.session, context.account_id, one.get("GroupId"), one.get("GroupName")
-        )
+        other = security_groups.get(context.session, context.account_id, one.get("GroupId"), one.get("GroupName"))
         if other.vpc_id != group.vpc_id:
             raise errors.group_not_found(other.group_id)
-        data = RuleData(
-            ip_protocol=protocol, from_port=first, to_port=last, referenced_group_id=other.group_id
-        )
+        data = RuleData(ip_protocol=protocol, from_port=first, to_port=last, referenced_group_id=other.group_id)
         yield data, one.get("Description")
 
 

@@ -1,5 +1,7 @@
 """CreateTags, DeleteTags, DescribeTags."""
 
+from collections.abc import Callable
+
 from sqlalchemy import select
 
 from bakehouse import errors
@@ -15,7 +17,7 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
     """The kind of a resource the account may tag; its noun's own error when there is none."""
     session, account_id = context.session, context.account_id
     prefix = resource_id.rpartition("-")[0]
-    finders = {
+    finders: dict[str, tuple[str, Callable[[], object]]] = {
         "ami": ("image", lambda: images.get_visible(session, account_id, resource_id)),
         "i": ("instance", lambda: instances.get(session, account_id, resource_id)),
         "key": ("key-pair", lambda: key_pairs.visible(session, account_id, ids=[resource_id])),
