@@ -9,7 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINTERS = {
     "ruff": ["ruff", "check", "."],
-    "format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
     "imports": ["lint-imports"],
 }
