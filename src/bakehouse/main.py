@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -319,8 +319,9 @@ def collect_garbage(settings: Settings) -> collector.Collected:
 
 
 def diagnose(settings: Settings) -> list[diagnosis.Finding]:
-    """Everything ``bakehouse doctor`` shows."""
-    probe = probe_accelerator(settings)
-    return diagnosis.diagnose(
-        settings, probed=diagnosis.ProbedAccelerator(accelerator=probe.accelerator, reason=probe.reason)
-    )
+    """Everything ``bakehouse doctor`` shows; a host on which not even the probe runs is diagnosed too."""
+    probed = None
+    with suppress(PartError):
+        probe = probe_accelerator(settings)
+        probed = diagnosis.ProbedAccelerator(accelerator=probe.accelerator, reason=probe.reason)
+    return diagnosis.diagnose(settings, probed=probed)
