@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,9 +159,7 @@ def test_icmp_rules_go_by_type(network: VpcNetwork, one: FakeGuest, two: FakeGue
         assert two.python(PING, "172.31.0.10") == ("answered" if is_open else "silent"), icmp_type
 
 
-def test_a_connection_outlives_the_rule_that_admitted_it(
-    network: VpcNetwork, one: FakeGuest, two: FakeGuest
-) -> None:
+def test_a_connection_outlives_the_rule_that_admitted_it(network: VpcNetwork, one: FakeGuest, two: FakeGuest) -> None:
     network.set_groups([group(tcp(PORT))])
     with socket.create_connection(("127.201.1.10", PORT), timeout=5) as client:
         client.sendall(b"a")
@@ -203,8 +202,7 @@ def test_a_public_address_carries_udp(network: VpcNetwork, one: FakeGuest) -> No
 def test_many_bytes_arrive_whole_in_both_directions(network: VpcNetwork, one: FakeGuest) -> None:
     network.set_groups([group(tcp(9100))])
     one.python(
-        "import subprocess, sys\n"
-        "subprocess.Popen(['/usr/bin/python3', '-c', sys.argv[1]], stdout=-3, stderr=-3)",
+        "import subprocess, sys\nsubprocess.Popen(['/usr/bin/python3', '-c', sys.argv[1]], stdout=-3, stderr=-3)",
         "import socket\ns = socket.create_server(('', 9100))\nwhile 1:\n c, _ = s.accept()\n data = b''\n"
         " while d := c.recv(1 << 20): data += d\n c.sendall(data[::-1]); c.close()",
     )
@@ -274,9 +272,7 @@ def test_a_guest_cannot_take_another_address(network: VpcNetwork, one: FakeGuest
         two.check("ip", "addr", "del", "172.31.0.99/20", "dev", "eth0")
 
 
-def test_a_guest_cannot_take_another_hardware_address(
-    network: VpcNetwork, one: FakeGuest, two: FakeGuest
-) -> None:
+def test_a_guest_cannot_take_another_hardware_address(network: VpcNetwork, one: FakeGuest, two: FakeGuest) -> None:
     network.set_groups([group(EVERYTHING), group(EVERYTHING, group_id=OTHER_GROUP)])
     two.check("ip", "link", "set", "eth0", "address", "02:00:00:00:01:99")
     try:
@@ -285,9 +281,7 @@ def test_a_guest_cannot_take_another_hardware_address(
         two.check("ip", "link", "set", "eth0", "address", "02:00:00:00:01:0b")
 
 
-def test_two_vpcs_with_the_same_addresses_do_not_meet(
-    host: VpcHost, network: VpcNetwork, one: FakeGuest
-) -> None:
+def test_two_vpcs_with_the_same_addresses_do_not_meet(host: VpcHost, network: VpcNetwork, one: FakeGuest) -> None:
     other = host.vpc(2)
     other.set_groups([group(EVERYTHING)])
     network.set_groups([group(EVERYTHING)])
@@ -299,9 +293,7 @@ def test_two_vpcs_with_the_same_addresses_do_not_meet(
     assert talk("127.201.1.10", PORT) == "one 198.51.100.1 hi"
 
 
-def test_a_removed_interface_is_gone_with_its_connections(
-    host: VpcHost, network: VpcNetwork, one: FakeGuest
-) -> None:
+def test_a_removed_interface_is_gone_with_its_connections(host: VpcHost, network: VpcNetwork, one: FakeGuest) -> None:
     network.set_groups([group(EVERYTHING)])
     guest = host.guest(network, interface(30))
     guest.serve_echo(PORT, "thirty")
@@ -335,9 +327,27 @@ def test_a_port_that_is_taken_on_the_host_is_led_to_from_another(network: VpcNet
     network.set_groups([group()])
 
 
-def test_processes_of_a_vpc_hold_nothing_on_the_host(
-    host: VpcHost, network: VpcNetwork, one: FakeGuest
-) -> None:
+def test_a_vpc_with_many_groups_rules_and_interfaces_still_works(host: VpcHost) -> None:
+    network = host.vpc(3)
+    ids = [f"sg-0000000000000{number:04x}" for number in range(40)]
+    filler = [tcp(port, cidr=f"10.0.{port}.0/24") for port in range(1, 60)]
+    groups = [group(*filler, tcp(PORT), group_id=group_id) for group_id in ids]
+    crowd = [
+        replace(
+            interface(1, *ids[number % 40 :][:5], vpc=3, public=False),
+            interface_id=f"eni-0000000000003{number:04x}",
+            mac=f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}",
+            private_ip=f"172.31.{8 + (number >> 8)}.{number & 255}",
+        )
+        for number in range(600)
+    ]
+    network.restore(groups, crowd)
+    guest = host.guest(network, interface(10, ids[7], vpc=3))
+    guest.serve_echo(PORT, "crowded")
+    assert talk("127.201.3.10", PORT) == "crowded 198.51.100.1 hi"
+
+
+def test_processes_of_a_vpc_hold_nothing_on_the_host(host: VpcHost, network: VpcNetwork, one: FakeGuest) -> None:
     status = Path(f"/proc/{one.pid}/status").read_text()
     assert "CapEff:\t0000000000000000" in status
     assert "CapBnd:\t0000000000000000" in status

@@ -4,13 +4,13 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from bakehouse.network import firewall
 from bakehouse.network.exposure import EVERYWHERE, LOOPBACK
 from bakehouse.network.firewall import FirewallSpec, render
 from bakehouse.network.spec import GroupSpec, InterfaceSpec, NetworkError, RuleSpec, VpcSpec
 
 WEB = "sg-000000000000000aa"
 DB = "sg-000000000000000bb"
+WEB_NAME = "sg_000000000000000aa"
 ANYWHERE = RuleSpec(protocol="-1", cidr="0.0.0.0/0")
 
 
@@ -41,102 +41,77 @@ def spec(
 
 def ingress(*rules: RuleSpec, clients: IPv4Network = LOOPBACK) -> list[str]:
     """The lines of one group's ingress chain."""
-    text = render(spec(GroupSpec(group_id=WEB, ingress=rules, egress=()), clients=clients))[0]
-    return chain(text, "in_sg_000000000000000aa")
+    group = GroupSpec(group_id=WEB, ingress=rules, egress=())
+    return chain(rendered(spec(group, interfaces=(interface(10, WEB),), clients=clients)), f"in_{WEB_NAME}")
+
+
+def rendered(what: FirewallSpec) -> str:
+    return "".join(render(what, table="vpc_a"))
 
 
 def chain(text: str, name: str) -> list[str]:
-    _, _, rest = text.partition(f"  chain {name} {{\n")
-    return [line.strip() for line in rest.partition("  }\n")[0].splitlines()]
+    start = f"add rule inet vpc_a {name} "
+    return [line.removeprefix(start).strip() for line in text.splitlines() if line.startswith(start)]
 
 
 GOLDEN = """\
-add table inet vpc
-delete table inet vpc
-table inet vpc {
-  set members_sg_000000000000000aa {
-    type ipv4_addr
-    elements = { 172.31.0.10 }
-  }
-  set taps_sg_000000000000000aa {
-    type ifname
-    elements = { tap00000000000a }
-  }
-  set members_sg_000000000000000bb {
-    type ipv4_addr
-  }
-  set taps_sg_000000000000000bb {
-    type ifname
-  }
-  set pinned {
-    type ifname . ether_addr . ipv4_addr
-    elements = { tap00000000000a . 02:00:00:00:00:0a . 172.31.0.10 }
-  }
-  set pinned_macs {
-    type ifname . ether_addr
-    elements = { tap00000000000a . 02:00:00:00:00:0a }
-  }
-  set denied {
-    type ipv4_addr
-    flags interval
-    auto-merge
-    elements = { 0.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, 169.254.0.0/16, 172.31.0.0/16, \
-192.0.2.2/32, 198.51.100.1/32, 224.0.0.0/3 }
-  }
-  chain in_sg_000000000000000aa {
-    tcp dport 80 accept
-    ip saddr @members_sg_000000000000000bb udp dport 53-54 accept
-  }
-  chain ingress {
-    oifname uplink0 ip daddr @denied reject with icmp type admin-prohibited
-    oifname uplink0 accept
-    oifname @taps_sg_000000000000000aa jump in_sg_000000000000000aa
-    drop
-  }
-  chain out_sg_000000000000000aa {
-    goto ingress
-  }
-  chain egress {
-    iifname @taps_sg_000000000000000aa jump out_sg_000000000000000aa
-    drop
-  }
-  chain pre {
-    type filter hook prerouting priority raw; policy drop;
-    iifname { lo, uplink0 } accept
-    iifname . ether saddr . ip saddr @pinned accept
-    iifname . ether saddr @pinned_macs ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 \
-udp dport 67 accept
-  }
-  chain forward {
-    type filter hook forward priority filter; policy drop;
-    ct state established,related accept
-    ct state invalid drop
-    iifname "tap*" goto egress
-  }
-  chain input {
-    type filter hook input priority filter; policy drop;
-    iifname lo accept
-    ct state established,related accept
-    iifname "tap*" udp sport 68 udp dport 67 accept
-    iifname "tap*" ip daddr { 172.31.0.2, 169.254.169.253 } meta l4proto { tcp, udp } th dport 53 accept
-    iifname "tap*" ip daddr 169.254.169.254 tcp dport 80 accept
-    iifname "tap*" ip daddr { 172.31.0.1 } icmp type echo-request accept
-    iifname "tap*" reject with icmp type admin-prohibited
-  }
-  chain output {
-    type filter hook output priority filter; policy drop;
-    oifname lo accept
-    ct state established,related accept
-    oifname "tap*" udp sport 67 udp dport 68 accept
-    oifname "tap*" ip saddr 198.51.100.1 goto ingress
-    oifname "tap*" icmp type { destination-unreachable, time-exceeded } accept
-    reject with icmp type admin-prohibited
-  }
-  chain post {
-    type nat hook postrouting priority srcnat;
-    oifname uplink0 masquerade
-  }
-}
+add table inet vpc_a
+delete table inet vpc_a
+add table inet vpc_a
+add set inet vpc_a members_sg_000000000000000bb { type ipv4_addr; }
+add set inet vpc_a taps_sg_000000000000000aa { type ifname; }
+add element inet vpc_a taps_sg_000000000000000aa { tap00000000000a }
+add set inet vpc_a pinned { type ifname . ether_addr . ipv4_addr; }
+add element inet vpc_a pinned { tap00000000000a . 02:00:00:00:00:0a . 172.31.0.10 }
+add set inet vpc_a pinned_macs { type ifname . ether_addr; }
+add element inet vpc_a pinned_macs { tap00000000000a . 02:00:00:00:00:0a }
+add set inet vpc_a denied { type ipv4_addr; flags interval; auto-merge; }
+add element inet vpc_a denied { 0.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, \
+169.254.0.0/16, 172.31.0.0/16, 192.0.2.2/32, 198.51.100.1/32, 224.0.0.0/3 }
+add chain inet vpc_a in_sg_000000000000000aa
+add chain inet vpc_a ingress
+add chain inet vpc_a out_sg_000000000000000aa
+add chain inet vpc_a egress
+add rule inet vpc_a in_sg_000000000000000aa tcp dport 80 accept
+add rule inet vpc_a in_sg_000000000000000aa ip saddr @members_sg_000000000000000bb udp dport 53-54 \
+accept
+add rule inet vpc_a ingress oifname uplink0 ip daddr @denied reject with icmp type admin-prohibited
+add rule inet vpc_a ingress oifname uplink0 accept
+add rule inet vpc_a ingress oifname @taps_sg_000000000000000aa jump in_sg_000000000000000aa
+add rule inet vpc_a ingress drop
+add rule inet vpc_a out_sg_000000000000000aa goto ingress
+add rule inet vpc_a egress iifname @taps_sg_000000000000000aa jump out_sg_000000000000000aa
+add rule inet vpc_a egress drop
+add chain inet vpc_a pre { type filter hook prerouting priority raw; policy drop; }
+add rule inet vpc_a pre iifname { lo, uplink0 } accept
+add rule inet vpc_a pre iifname . ether saddr . ip saddr @pinned accept
+add rule inet vpc_a pre iifname . ether saddr @pinned_macs ip saddr 0.0.0.0 ip daddr \
+255.255.255.255 udp sport 68 udp dport 67 accept
+add chain inet vpc_a forward { type filter hook forward priority filter; policy drop; }
+add rule inet vpc_a forward ct state established,related accept
+add rule inet vpc_a forward ct state invalid drop
+add rule inet vpc_a forward iifname "tap*" goto egress
+add chain inet vpc_a input { type filter hook input priority filter; policy drop; }
+add rule inet vpc_a input iifname lo accept
+add rule inet vpc_a input ct state established,related accept
+add rule inet vpc_a input iifname "tap*" udp sport 68 udp dport 67 accept
+add rule inet vpc_a input iifname "tap*" ip daddr { 172.31.0.2, 169.254.169.253 } meta l4proto { \
+tcp, udp } th dport 53 accept
+add rule inet vpc_a input iifname "tap*" ip daddr 169.254.169.254 tcp dport 80 accept
+add rule inet vpc_a input iifname "tap*" ip daddr { 172.31.0.1 } icmp type echo-request accept
+add rule inet vpc_a input iifname "tap*" reject with icmp type admin-prohibited
+add chain inet vpc_a output { type filter hook output priority filter; policy drop; }
+add rule inet vpc_a output oifname lo accept
+add rule inet vpc_a output ct state established,related accept
+add rule inet vpc_a output oifname "tap*" udp sport 67 udp dport 68 accept
+add rule inet vpc_a output oifname "tap*" ip saddr 198.51.100.1 goto ingress
+add rule inet vpc_a output oifname "tap*" icmp type { destination-unreachable, time-exceeded } \
+accept
+add rule inet vpc_a output reject with icmp type admin-prohibited
+add chain inet vpc_a post { type nat hook postrouting priority srcnat; }
+add rule inet vpc_a post oifname uplink0 masquerade
+add table inet vpc_b
+delete table inet vpc_b
 """
 
 
@@ -149,11 +124,11 @@ def test_a_small_vpc_renders_to_this_text() -> None:
         ),
         egress=(ANYWHERE,),
     )
-    assert render(spec(web, interfaces=(interface(10, WEB),))) == [GOLDEN]
+    assert render(spec(web, interfaces=(interface(10, WEB),)), table="vpc_a") == [GOLDEN]
 
 
 def test_without_groups_nothing_is_accepted_in_either_direction() -> None:
-    text = render(spec(interfaces=(interface(10),)))[0]
+    text = rendered(spec(interfaces=(interface(10),)))
     assert chain(text, "egress") == ["drop"]
     assert chain(text, "ingress")[-1] == "drop"
 
@@ -195,18 +170,26 @@ def test_a_rule_for_others_admits_no_gateway_where_only_loopback_clients_exist()
 
 def test_an_egress_rule_limits_the_far_side() -> None:
     rules = (RuleSpec(protocol="tcp", from_port=443, to_port=443, cidr="10.0.0.0/8"),)
-    text = render(spec(GroupSpec(group_id=WEB, ingress=(), egress=rules)))[0]
+    group = GroupSpec(group_id=WEB, ingress=(), egress=rules)
+    text = rendered(spec(group, interfaces=(interface(10, WEB),)))
     assert chain(text, "out_sg_000000000000000aa") == ["ip daddr 10.0.0.0/8 tcp dport 443 goto ingress"]
 
 
-def test_many_interfaces_come_in_several_transactions_that_only_add() -> None:
-    many = tuple(
-        interface(number, WEB) for number in range(10, 10 + 2 * firewall.INTERFACES_PER_TRANSACTION + 1)
-    )
-    group = GroupSpec(group_id=WEB, ingress=(), egress=())
-    first, *others = render(spec(group, interfaces=many))
-    assert len(others) == 2
-    assert all(line.startswith("add element inet vpc ") for text in others for line in text.splitlines())
+def test_groups_without_members_cost_nothing_but_what_others_refer_to() -> None:
+    web = GroupSpec(group_id=WEB, ingress=(RuleSpec(protocol="-1", group_id=DB),), egress=())
+    idle = GroupSpec(group_id=DB, ingress=(ANYWHERE,) * 50, egress=())
+    text = rendered(spec(web, idle, interfaces=(interface(10, WEB),)))
+    assert "add set inet vpc_a members_sg_000000000000000bb { type ipv4_addr; }" in text
+    assert "in_sg_000000000000000bb" not in text
+
+
+def test_a_large_vpc_is_built_out_of_sight_and_takes_over_at_the_end() -> None:
+    many = tuple(interface(number, WEB) for number in range(10, 1500))
+    first, *others = render(spec(GroupSpec(group_id=WEB, ingress=(), egress=()), interfaces=many), table="vpc_b")
+    assert others
+    hooked = [index for index, text in enumerate([first, *others]) if " hook " in text]
+    assert hooked == [len(others)]
+    assert others[-1].endswith("add table inet vpc_a\ndelete table inet vpc_a\n")
     together = "".join([first, *others])
     assert all(f" {each.private_ip}," in together or f" {each.private_ip} " in together for each in many)
 

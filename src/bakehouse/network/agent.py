@@ -228,9 +228,7 @@ class Agent:
     def _status(self, _request: Request) -> Reply:
         """Our pid, the devices of the namespace with their indexes, and what we hold."""
         devices = {name: index for index, name in socket.if_nameindex()}
-        held = {
-            label: {"note": note, "is_alive": not _is_broken(fd)} for label, (fd, note) in self._held.items()
-        }
+        held = {label: {"note": note, "is_alive": not _is_broken(fd)} for label, (fd, note) in self._held.items()}
         return {"pid": os.getpid(), "devices": devices, "held": held}, []
 
     def _run(self, request: Request) -> Reply:
@@ -246,9 +244,7 @@ class Agent:
             check=False,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )
-        output, errors = (
-            text[:_OUTPUT_LIMIT].decode(errors="replace") for text in (done.stdout, done.stderr)
-        )
+        output, errors = (text[:_OUTPUT_LIMIT].decode(errors="replace") for text in (done.stdout, done.stderr))
         return {"exit_code": done.returncode, "stdout": output, "stderr": errors}, []
 
     def _sysctl(self, request: Request) -> Reply:

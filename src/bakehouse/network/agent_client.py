@@ -136,9 +136,7 @@ class AgentClient:
         self.on_gone = None
         self._end()
 
-    async def _call(
-        self, request: dict[str, Any], fds: Sequence[int] = (), *, timeout_s: float = 60
-    ) -> _Answer:
+    async def _call(self, request: dict[str, Any], fds: Sequence[int] = (), *, timeout_s: float = 60) -> _Answer:
         data = json.dumps(request).encode()
         if len(data) > REQUEST_LIMIT or len(fds) > DESCRIPTOR_LIMIT:
             raise NetworkError("the request to the agent is too large")

@@ -46,9 +46,7 @@ def _dump(netlink: socket.socket) -> Iterator[dict[int, bytes]]:
 def _delete(netlink: socket.socket, entry: dict[int, bytes]) -> bool:
     """Delete one entry by its original direction; False when it ended meanwhile."""
     body = b"".join(
-        _attribute(kind, entry[kind], nested=kind == _ORIGINAL)
-        for kind in (_ORIGINAL, _ZONE, _ID)
-        if kind in entry
+        _attribute(kind, entry[kind], nested=kind == _ORIGINAL) for kind in (_ORIGINAL, _ZONE, _ID) if kind in entry
     )
     netlink.send(_message(_DELETE, _REQUEST | _ACK, body))
     for kind, reply in _messages(netlink.recv(1 << 16)):

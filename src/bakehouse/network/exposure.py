@@ -49,17 +49,12 @@ def admits_outside(rule: RuleSpec, clients: IPv4Network) -> bool:
 
 def is_admitted(rules: Iterable[RuleSpec], protocol: int, port: int, client: IPv4Address) -> bool:
     """Tell whether a client's packet to this port may come in."""
-    return any(
-        rule.network is not None and client in rule.network and _covers(rule, protocol, port)
-        for rule in rules
-    )
+    return any(rule.network is not None and client in rule.network and _covers(rule, protocol, port) for rule in rules)
 
 
 def ingress_rules(interface: InterfaceSpec, groups: Mapping[str, GroupSpec]) -> tuple[RuleSpec, ...]:
     """All ingress rules that hold for an interface; a group nobody described has none."""
-    return tuple(
-        rule for group_id in interface.group_ids if group_id in groups for rule in groups[group_id].ingress
-    )
+    return tuple(rule for group_id in interface.group_ids if group_id in groups for rule in groups[group_id].ingress)
 
 
 def open_ports(rules: Iterable[RuleSpec], protocol: int, clients: IPv4Network) -> OpenPorts:

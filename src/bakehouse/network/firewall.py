@@ -1,13 +1,16 @@
-"""Render a VPC's whole nft table from plain data.
+"""Render a VPC's rules for nft from plain data.
 
-Invariant: the text replaces the table in one transaction, so no packet ever meets half a rule set, and what
-no rule names is dropped. Rules grow with the number of groups, set elements with the number of interfaces.
+Invariant: a new rule set takes over from the old one in one step, however large it is, so no packet ever meets
+half of one; and what no rule names is dropped. Rules grow with the groups in use, set elements with interfaces.
 
-Shape: ``forward`` sends what a tap emits to ``egress`` (the sender's groups decide), which on a match goes
-on to ``ingress`` (the receiver's groups decide). ``pre`` pins each tap to its own MAC and address.
+Two tables take turns. The new one is filled, over several transactions if need be, while it has no hooks and so
+sees no packet; the last transaction hooks it in and deletes the other.
+
+Shape: ``forward`` sends what a tap emits to ``egress`` (the sender's groups decide), which on a match goes on to
+``ingress`` (the receiver's groups decide). ``pre`` pins each tap to its own MAC and address.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -25,9 +28,13 @@ from bakehouse.network.addressing import (
 from bakehouse.network.exposure import admits_outside
 from bakehouse.network.spec import ICMP, TCP, UDP, GroupSpec, InterfaceSpec, RuleSpec
 
+TABLES = ("vpc_a", "vpc_b")
+
 # nft sends a transaction as one netlink message, which an unprivileged user namespace caps at 208 KiB
-# (net.core.wmem_default). Measured: about 150 bytes of message per interface over all its sets.
-INTERFACES_PER_TRANSACTION = 400
+# (net.core.wmem_default); these are the measured costs of statements, rounded up.
+_TRANSACTION_BYTES = 150_000
+_RULE_BYTES, _ELEMENT_BYTES, _OTHER_BYTES = 700, 150, 300
+_ELEMENTS_PER_STATEMENT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,69 +50,92 @@ class FirewallSpec:
     clients: IPv4Network
 
 
-def render(spec: FirewallSpec) -> list[str]:
-    """Return the transactions to apply in order; nearly always one.
-
-    The first replaces the table; more of them only add set elements, so that interfaces beyond the limit of
-    one message stay closed for an instant rather than open.
-    """
-    first = spec.interfaces[:INTERFACES_PER_TRANSACTION]
-    transactions = [_table(spec, first)]
-    for start in range(INTERFACES_PER_TRANSACTION, len(spec.interfaces), INTERFACES_PER_TRANSACTION):
-        batch = spec.interfaces[start : start + INTERFACES_PER_TRANSACTION]
-        transactions.append(_elements(spec, batch))
-    return transactions
+@dataclass(frozen=True, kw_only=True)
+class _Statement:
+    text: str
+    cost_bytes: int
 
 
-def _table(spec: FirewallSpec, interfaces: Sequence[InterfaceSpec]) -> str:
-    lines = ["add table inet vpc", "delete table inet vpc", "table inet vpc {"]
-    for name, (kind, members) in _sets(spec, interfaces).items():
-        lines += _set_lines(name, kind, members)
-    lines += _set_lines("denied", "ipv4_addr", _denied(spec), interval=True)
-    for group in spec.groups:
-        lines += _chain(f"in_{_nft_id(group.group_id)}", _ingress_lines(group, spec.clients))
-    lines += _chain("ingress", _ingress_dispatch(spec))
-    for group in spec.groups:
-        lines += _chain(f"out_{_nft_id(group.group_id)}", _egress_lines(group))
-    lines += _chain("egress", _egress_dispatch(spec))
-    for name, body in _hooks(spec).items():
-        lines += _chain(name, body)
-    return "\n".join([*lines, "}"]) + "\n"
+def render(spec: FirewallSpec, *, table: str) -> list[str]:
+    """Return the transactions that build ``table`` and let it take over, to be applied in order."""
+    other = next(name for name in TABLES if name != table)
+    transactions: list[str] = []
+    lines = [f"add table inet {table}", f"delete table inet {table}", f"add table inet {table}"]
+    size = 0
+    for statement in _body(spec, table):
+        if size + statement.cost_bytes > _TRANSACTION_BYTES:
+            transactions.append(_transaction(lines))
+            lines, size = [], 0
+        lines.append(statement.text)
+        size += statement.cost_bytes
+    hooks = [f"add {line}" for line in _hook_lines(spec, table)]
+    take_over = [*hooks, f"add table inet {other}", f"delete table inet {other}"]
+    return [*transactions, _transaction([*lines, *take_over])]
 
 
-def _elements(spec: FirewallSpec, interfaces: Sequence[InterfaceSpec]) -> str:
-    return "".join(
-        f"add element inet vpc {name} {{ {', '.join(members)} }}\n"
-        for name, (_, members) in _sets(spec, interfaces).items()
-        if members
-    )
+def _transaction(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _sets(spec: FirewallSpec, interfaces: Sequence[InterfaceSpec]) -> dict[str, tuple[str, list[str]]]:
-    """Each set's type and the elements these interfaces add to it."""
+def _body(spec: FirewallSpec, table: str) -> Iterator[_Statement]:
+    """Everything but the hooks: sets with their elements, then chains, then rules."""
+    sets = _sets(spec)
+    for name, (kind, members) in sets.items():
+        yield _Statement(text=f"add set inet {table} {name} {{ {kind}; }}", cost_bytes=_OTHER_BYTES)
+        for start in range(0, len(members), _ELEMENTS_PER_STATEMENT):
+            batch = members[start : start + _ELEMENTS_PER_STATEMENT]
+            text = f"add element inet {table} {name} {{ {', '.join(batch)} }}"
+            yield _Statement(text=text, cost_bytes=_ELEMENT_BYTES * len(batch))
+    chains = _chains(spec)
+    for name in chains:
+        yield _Statement(text=f"add chain inet {table} {name}", cost_bytes=_OTHER_BYTES)
+    for name, rules in chains.items():
+        for rule in rules:
+            cost_bytes = _RULE_BYTES + (_OTHER_BYTES if "{" in rule else 0)
+            yield _Statement(text=f"add rule inet {table} {name} {rule}", cost_bytes=cost_bytes)
+
+
+def _chains(spec: FirewallSpec) -> dict[str, list[str]]:
+    chains: dict[str, list[str]] = {}
+    for group in _groups_in_use(spec):
+        chains[f"in_{_nft_id(group.group_id)}"] = _ingress_lines(group, spec.clients)
+    chains["ingress"] = _ingress_dispatch(spec)
+    for group in _groups_in_use(spec):
+        chains[f"out_{_nft_id(group.group_id)}"] = _egress_lines(group)
+    chains["egress"] = _egress_dispatch(spec)
+    return chains
+
+
+def _groups_in_use(spec: FirewallSpec) -> list[GroupSpec]:
+    used = {group_id for interface in spec.interfaces for group_id in interface.group_ids}
+    return [group for group in spec.groups if group.group_id in used]
+
+
+def _sets(spec: FirewallSpec) -> dict[str, tuple[str, list[str]]]:
+    """Each set's type (with its flags) and its elements."""
     sets: dict[str, tuple[str, list[str]]] = {}
-    for group_id in _group_ids(spec):
-        members = [interface for interface in interfaces if group_id in interface.group_ids]
-        name = _nft_id(group_id)
-        sets[f"members_{name}"] = ("ipv4_addr", [each.private_ip for each in members])
-        sets[f"taps_{name}"] = ("ifname", [tap_name(each.interface_id) for each in members])
+    for group_id in _referenced_ids(spec):
+        members = [each.private_ip for each in spec.interfaces if group_id in each.group_ids]
+        sets[f"members_{_nft_id(group_id)}"] = ("type ipv4_addr", members)
+    for group in _groups_in_use(spec):
+        taps = [tap_name(each.interface_id) for each in spec.interfaces if group.group_id in each.group_ids]
+        sets[f"taps_{_nft_id(group.group_id)}"] = ("type ifname", taps)
     sets["pinned"] = (
-        "ifname . ether_addr . ipv4_addr",
-        [f"{tap_name(each.interface_id)} . {each.mac} . {each.private_ip}" for each in interfaces],
+        "type ifname . ether_addr . ipv4_addr",
+        [f"{tap_name(each.interface_id)} . {each.mac} . {each.private_ip}" for each in spec.interfaces],
     )
     sets["pinned_macs"] = (
-        "ifname . ether_addr",
-        [f"{tap_name(each.interface_id)} . {each.mac}" for each in interfaces],
+        "type ifname . ether_addr",
+        [f"{tap_name(each.interface_id)} . {each.mac}" for each in spec.interfaces],
     )
+    sets["denied"] = ("type ipv4_addr; flags interval; auto-merge", _denied(spec))
     return sets
 
 
-def _group_ids(spec: FirewallSpec) -> list[str]:
-    """Every group described or referred to: a rule may name one without members here."""
-    named = {group.group_id for group in spec.groups}
-    for group in spec.groups:
-        named |= {rule.group_id for rule in (*group.ingress, *group.egress) if rule.group_id is not None}
-    return sorted(named)
+def _referenced_ids(spec: FirewallSpec) -> list[str]:
+    """Every group a rule in use refers to, with members here or none."""
+    rules = (rule for group in _groups_in_use(spec) for rule in (*group.ingress, *group.egress))
+    return sorted({rule.group_id for rule in rules if rule.group_id is not None})
 
 
 def _denied(spec: FirewallSpec) -> list[str]:
@@ -172,7 +202,7 @@ def _ingress_dispatch(spec: FirewallSpec) -> list[str]:
         f"oifname {UPLINK} accept",
         *(
             f"oifname @taps_{_nft_id(group.group_id)} jump in_{_nft_id(group.group_id)}"
-            for group in spec.groups
+            for group in _groups_in_use(spec)
         ),
         "drop",
     ]
@@ -180,7 +210,7 @@ def _ingress_dispatch(spec: FirewallSpec) -> list[str]:
 
 def _egress_dispatch(spec: FirewallSpec) -> list[str]:
     jumps = (
-        f"iifname @taps_{_nft_id(group.group_id)} jump out_{_nft_id(group.group_id)}" for group in spec.groups
+        f"iifname @taps_{_nft_id(group.group_id)} jump out_{_nft_id(group.group_id)}" for group in _groups_in_use(spec)
     )
     return [*jumps, "drop"]
 
@@ -235,17 +265,11 @@ def _routers(spec: FirewallSpec) -> list[IPv4Address]:
     return sorted({vpc_router(spec.vpc_cidr), *subnets})
 
 
-def _chain(name: str, body: Iterable[str]) -> list[str]:
-    return [f"  chain {name} {{", *(f"    {line}" for line in body), "  }"]
-
-
-def _set_lines(name: str, kind: str, members: Sequence[str], *, interval: bool = False) -> list[str]:
-    lines = [f"  set {name} {{", f"    type {kind}"]
-    if interval:
-        lines += ["    flags interval", "    auto-merge"]
-    if members:
-        lines.append(f"    elements = {{ {', '.join(members)} }}")
-    return [*lines, "  }"]
+def _hook_lines(spec: FirewallSpec, table: str) -> Iterator[str]:
+    for name, (hook, *rules) in _hooks(spec).items():
+        yield f"chain inet {table} {name} {{ {hook} }}"
+        for rule in rules:
+            yield f"rule inet {table} {name} {rule}"
 
 
 def _nft_id(group_id: str) -> str:

@@ -113,9 +113,7 @@ def open_tun_node(state: StateDirectory, *, is_root: bool) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
-        raise NetworkError(
-            f"{path}: {error.strerror}; machines need a tun device for their network"
-        ) from error
+        raise NetworkError(f"{path}: {error.strerror}; machines need a tun device for their network") from error
     try:
         yield fd
     finally:

@@ -20,7 +20,7 @@ from bakehouse.network.agent_client import AgentClient, AgentRefusedError, Agent
 from bakehouse.network.dhcp import Lease
 from bakehouse.network.dns import Zone
 from bakehouse.network.dns_relay import Upstreams
-from bakehouse.network.firewall import FirewallSpec, render
+from bakehouse.network.firewall import TABLES, FirewallSpec, render
 from bakehouse.network.links import (
     FORWARDING,
     NAMESPACE_SETTINGS,
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 _IP_BATCH = ("ip", "-batch", "-")
 _IP_BATCH_ALL = ("ip", "-force", "-batch", "-")
 _NFT = ("nft", "-f", "-")
-_NFT_LIST = ("nft", "list", "chain", "inet", "vpc", "forward")
 _UPLINK_LABEL = "uplink"
 _UPLINK_BACKOFF_S = (0.2, 1.0, 5.0, 30.0)
 _AGENT_WAIT_S = 30.0
@@ -87,6 +86,7 @@ class VpcPlumbing:
         self._changing = asyncio.Lock()
         self._applying = asyncio.Lock()
         self._wanted_version = self._applied_version = 0
+        self._table: str | None = None
         self._uplink_lock = asyncio.Lock()
         self._uplink_watch: int | None = None
         self._uplink_failures = 0
@@ -105,7 +105,8 @@ class VpcPlumbing:
             await self._take_on(agent)
             await agent.sysctl(NAMESPACE_SETTINGS)
             await agent.run(_IP_BATCH, namespace_commands(self.spec))
-            if is_new or not await _has_firewall(agent):
+            self._table = await _find_table(agent)
+            if self._table is None:
                 await self._apply_firewall()
             await agent.sysctl(FORWARDING)
             self._services = await self._start_services(agent)
@@ -212,9 +213,7 @@ class VpcPlumbing:
             pid = status.held[_UPLINK_LABEL]["pid"] if _UPLINK_LABEL in status.held else None
             if pid is None:
                 assert self._namespaces is not None
-                started = await asyncio.to_thread(
-                    start_uplink, self.spec, self._around.state, self._namespaces
-                )
+                started = await asyncio.to_thread(start_uplink, self.spec, self._around.state, self._namespaces)
                 try:
                     await agent.hold(_UPLINK_LABEL, started.life_fd, {"pid": started.pid})
                 finally:
@@ -272,9 +271,7 @@ class VpcPlumbing:
 
     # --- what is described --------------------------------------------------------------------------------
 
-    async def describe(
-        self, *, groups: Sequence[GroupSpec] | None, interfaces: Sequence[InterfaceSpec]
-    ) -> None:
+    async def describe(self, *, groups: Sequence[GroupSpec] | None, interfaces: Sequence[InterfaceSpec]) -> None:
         """Take on groups (all the VPC's, or None to keep them) and interfaces whose machines run already."""
         async with self._changing:
             if groups is not None:
@@ -360,8 +357,10 @@ class VpcPlumbing:
                 return
             covered = self._wanted_version
             agent = await self._get_agent()
-            for transaction in render(self._firewall_spec()):
+            table = next(name for name in TABLES if name != self._table)
+            for transaction in render(self._firewall_spec(), table=table):
                 await agent.run(_NFT, transaction)
+            self._table = table
             self._applied_version = covered
 
     def _firewall_spec(self) -> FirewallSpec:
@@ -403,9 +402,13 @@ async def stop_agent(state: StateDirectory, vpc_id: str) -> None:
     path.unlink(missing_ok=True)
 
 
-async def _has_firewall(agent: AgentClient) -> bool:
-    """Tell whether the rules are in place (an earlier service may have died just before)."""
-    return "hook forward" in await agent.run(_NFT_LIST, "", is_checked=False)
+async def _find_table(agent: AgentClient) -> str | None:
+    """The table an earlier service left in force; None in a new namespace, or if it died just before."""
+    for table in TABLES:
+        words = ["nft", "list", "chain", "inet", table, "forward"]
+        if "hook forward" in await agent.run(words, "", is_checked=False):
+            return table
+    return None
 
 
 def _is_in(pid: int, namespaces: NamespaceHandles) -> bool:

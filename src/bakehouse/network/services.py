@@ -51,9 +51,7 @@ class NamespaceServices:
         datagrams, listeners = [], []
         for address in (str(vpc_resolver(spec.cidr)), str(LINK_LOCAL_RESOLVER)):
             datagrams += await agent.make_sockets("dgram", bind=(address, PORT))
-            listeners += await agent.make_sockets(
-                "stream", options=_REUSE, bind=(address, PORT), listen=_BACKLOG
-            )
+            listeners += await agent.make_sockets("stream", options=_REUSE, bind=(address, PORT), listen=_BACKLOG)
         dns = DnsServer(datagram_sockets=datagrams, listeners=listeners, zone=zone, upstreams=upstreams)
         task = asyncio.create_task(serve_metadata(spec.vpc_id, metadata))
         task.add_done_callback(_report_end)

@@ -58,9 +58,7 @@ def start_uplink(spec: VpcSpec, state: StateDirectory, namespaces: NamespaceHand
 
 def _run_program(order: Mapping[str, object], fds: list[int], log: Path) -> int:
     try:
-        done = run(
-            program("bakehouse.network.uplink_program", order), pass_fds=fds, timeout_s=_START_TIMEOUT_S
-        )
+        done = run(program("bakehouse.network.uplink_program", order), pass_fds=fds, timeout_s=_START_TIMEOUT_S)
     except CommandFailed as error:
         raise NetworkError(f"the uplink did not start: {error}; its log ends: {_tail(log)}") from error
     return int(done.stdout)

@@ -41,9 +41,7 @@ def _become_uplink(order: dict[str, Any], ready: int) -> NoReturn:
             _show_tun(order["tun"])
         # The log lies in a directory of the new uid's that cannot be reached by a path from the root.
         os.chdir(order["directory"])
-        exec_confined(
-            _argv(order["cidr"]), fds=[ready, *order["fds"]], uid=order["uid"], log=Path(order["log"])
-        )
+        exec_confined(_argv(order["cidr"]), fds=[ready, *order["fds"]], uid=order["uid"], log=Path(order["log"]))
     except BaseException as error:  # whatever it is, the service must read it
         os.write(ready, f"slirp4netns: {error}".encode()[:4096])
     os._exit(1)
