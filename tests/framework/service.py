@@ -1,0 +1,120 @@
+"""The real service as a process of its own, on a state directory of the test's, with real clients."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+_START_TIMEOUT_S = 60
+_SOURCE = Path(__file__).parents[2] / "src"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """One account's administrator key."""
+
+    account_id: str
+    access_key_id: str
+    secret_access_key: str
+
+
+@dataclass(kw_only=True)
+class Service:
+    """A running service."""
+
+    state_root: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def administrator(self) -> Keys:
+        """The first account."""
+        return Keys(**json.loads((self.state_root / "credentials.json").read_text()))
+
+    def client(self, name: str = "ec2", keys: Keys | None = None) -> Any:
+        """An unmodified boto3 client that does not retry, so that a 5xx is seen."""
+        who = keys or self.administrator
+        return boto3.client(
+            name,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=who.access_key_id,
+            aws_secret_access_key=who.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+
+def environment(state_root: Path, port: int) -> dict[str, str]:
+    """The settings of a service for tests."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(_SOURCE),
+        "BAKEHOUSE_STATE_ROOT": str(state_root),
+        "BAKEHOUSE_LISTEN_PORT": str(port),
+        "BAKEHOUSE_ACCELERATOR": "tcg",
+    }
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_service(state_root: Path, *, port: int | None = None) -> Iterator[Service]:
+    """Start the service, wait until it answers, end it with SIGTERM."""
+    port = port or free_port()
+    log = state_root.with_name(f"{state_root.name}.log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bakehouse.cli", "serve"],
+            env=environment(state_root, port),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    service = Service(state_root=state_root, port=port, process=process)
+    try:
+        _wait(service, log)
+        yield service
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def _wait(service: Service, log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if service.process.poll() is not None:
+            raise AssertionError(f"the service ended:\n{log.read_text()[-4000:]}")
+        try:
+            socket.create_connection(("127.0.0.1", service.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"the service does not answer:\n{log.read_text()[-4000:]}")
