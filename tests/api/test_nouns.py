@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from tests.api.conftest import unique
