@@ -46,7 +46,8 @@ def find_accelerator(state: StateDirectory, *, wanted: str, uid: int | None) -> 
     if found is None:
         found = probe_kvm(uid=uid)
         entry = {"key": _cache_key(uid), "accelerator": found.accelerator, "reason": found.reason}
-        write_atomically(state.accelerator, json.dumps(entry))
+        with suppress(OSError):  # before the first start, or another user's: the next one asks again
+            write_atomically(state.accelerator, json.dumps(entry))
     if wanted == Accelerator.KVM and found.accelerator is not Accelerator.KVM:
         raise MachineError(f"the settings say kvm, but {found.reason}")
     return found
@@ -121,7 +122,5 @@ def _read_cache(state: StateDirectory, *, uid: int | None) -> AcceleratorFinding
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         entry = json.loads(state.accelerator.read_text())
         if entry["key"] == _cache_key(uid):
-            return AcceleratorFinding(
-                accelerator=Accelerator(entry["accelerator"]), reason=str(entry["reason"])
-            )
+            return AcceleratorFinding(accelerator=Accelerator(entry["accelerator"]), reason=str(entry["reason"]))
     return None

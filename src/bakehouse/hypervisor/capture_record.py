@@ -85,8 +85,6 @@ def _record_from(values: dict[str, Any]) -> CaptureRecord:
     return CaptureRecord(
         capture_id=values["capture_id"],
         disks=tuple(CaptureDisk(**{**disk, "scratch": Path(disk["scratch"])}) for disk in values["disks"]),
-        views=tuple(DiskView(**{**view, "socket": Path(view["socket"])}) for view in views)
-        if views
-        else None,
+        views=tuple(DiskView(**{**view, "socket": Path(view["socket"])}) for view in views) if views else None,
         failure=values["failure"],
     )

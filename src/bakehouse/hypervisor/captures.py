@@ -56,9 +56,7 @@ class PlannedCapture:
     can_break_snapshot: bool
 
 
-async def prepare(
-    live: LiveMachine, capture_id: str, disks: Sequence[CaptureDisk], *, is_live: bool
-) -> PlannedCapture:
+async def prepare(live: LiveMachine, capture_id: str, disks: Sequence[CaptureDisk], *, is_live: bool) -> PlannedCapture:
     """Do all that takes time before the instant: check, plan, make the scratch files."""
     if not _CAPTURE_ID.fullmatch(capture_id):
         raise MachineError(f"{capture_id!r} cannot name a capture")
@@ -150,9 +148,7 @@ def _bitmap(disk: PlannedDisk, name: str) -> dict[str, Any]:
     return {"node": disk_node_name(disk.asked.volume_id), "name": name}
 
 
-def _plan_disk(
-    nodes: Mapping[str, Mapping[str, Any]], number: int, disk: CaptureDisk, based: Set[str]
-) -> PlannedDisk:
+def _plan_disk(nodes: Mapping[str, Mapping[str, Any]], number: int, disk: CaptureDisk, based: Set[str]) -> PlannedDisk:
     node = nodes.get(disk_node_name(disk.volume_id))
     if node is None:
         raise MachineError(f"{disk.volume_id} is not a disk of this machine")
@@ -199,9 +195,7 @@ async def _create(live: LiveMachine, job: str, options: Mapping[str, Any]) -> No
 
 def _actions(capture: PlannedCapture, disk: PlannedDisk) -> list[dict[str, Any]]:
     """A disk's part of the transaction; every action takes effect at the same instant."""
-    actions = [
-        {"type": "block-dirty-bitmap-disable", "data": _bitmap(disk, name)} for name in disk.bitmaps.disable
-    ]
+    actions = [{"type": "block-dirty-bitmap-disable", "data": _bitmap(disk, name)} for name in disk.bitmaps.disable]
     new = {**_bitmap(disk, disk.bitmaps.add), "persistent": True, "granularity": GRANULARITY_BYTES}
     actions.append({"type": "block-dirty-bitmap-add", "data": new})
     if capture.is_live:
@@ -226,9 +220,7 @@ async def _merge_changes(session: QmpSession, capture_id: str, disk: PlannedDisk
     if len(changed) <= 1:
         return changed[0] if changed else None
     merged = _bitmap(disk, _name("merged", disk.number, capture_id))
-    await session.execute(
-        "block-dirty-bitmap-add", {**merged, "disabled": True, "granularity": GRANULARITY_BYTES}
-    )
+    await session.execute("block-dirty-bitmap-add", {**merged, "disabled": True, "granularity": GRANULARITY_BYTES})
     arguments = {"node": merged["node"], "target": merged["name"], "bitmaps": list(changed)}
     await session.execute("block-dirty-bitmap-merge", arguments)
     return str(merged["name"])
@@ -257,9 +249,7 @@ def _export(capture: PlannedCapture, disk: PlannedDisk, dirty_bitmap: str | None
     }
 
 
-def _view(
-    live: LiveMachine, capture: PlannedCapture, disk: PlannedDisk, dirty_bitmap: str | None
-) -> DiskView:
+def _view(live: LiveMachine, capture: PlannedCapture, disk: PlannedDisk, dirty_bitmap: str | None) -> DiskView:
     base_depth = 3 if capture.is_live else 2  # [scratch,] overlay, base
     return DiskView(
         volume_id=disk.asked.volume_id,

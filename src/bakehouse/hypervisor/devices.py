@@ -18,13 +18,15 @@ from bakehouse.hypervisor.command_line import (
 )
 from bakehouse.hypervisor.live import LiveMachine
 from bakehouse.hypervisor.qmp import RefusedError
-from bakehouse.hypervisor.spec import DiskSpec, MachineError, NicSpec
+from bakehouse.hypervisor.spec import DiskSpec, MachineError, MachineSpec, NicSpec
 
 _NODE_RELEASE_TIMEOUT_S = 5.0
 
 
 async def attach_disk(live: LiveMachine, disk: DiskSpec) -> None:
     """Plug ``disk`` in; nothing happens when it already is."""
+    others = tuple(known for known in live.spec.disks if known.volume_id != disk.volume_id)
+    changed = _changed(live, disks=(*others, disk))
     if not await _has_device(live, disk_device_name(disk.volume_id)):
         await _add_disk_node(live, disk)
         try:
@@ -32,8 +34,7 @@ async def attach_disk(live: LiveMachine, disk: DiskSpec) -> None:
         except MachineError:
             await _delete_node(live, disk_node_name(disk.volume_id))
             raise
-    others = tuple(known for known in live.spec.disks if known.volume_id != disk.volume_id)
-    await live.save_spec(replace(live.spec, disks=(*others, disk)))
+    await live.save_spec(changed)
 
 
 async def detach_disk(live: LiveMachine, volume_id: str, *, timeout_s: float) -> None:
@@ -46,20 +47,19 @@ async def detach_disk(live: LiveMachine, volume_id: str, *, timeout_s: float) ->
 
 async def add_nic(live: LiveMachine, nic: NicSpec, *, tap_fd: int) -> None:
     """Plug an interface in over an open tap (the caller closes its descriptor)."""
+    others = tuple(known for known in live.spec.nics if known.interface_id != nic.interface_id)
+    changed = _changed(live, nics=(*others, nic))
     if not await _has_device(live, nic_device_name(nic.interface_id)):
         backend = netdev_name(nic.interface_id)
         await _delete_netdev(live, backend)
         await live.session.execute("getfd", {"fdname": backend}, fd=tap_fd)
-        await live.session.execute(
-            "netdev_add", {"type": "tap", "id": backend, "fd": backend, "vhost": False}
-        )
+        await live.session.execute("netdev_add", {"type": "tap", "id": backend, "fd": backend, "vhost": False})
         try:
             await live.session.execute("device_add", nic_device(nic))
         except MachineError:
             await _delete_netdev(live, backend)
             raise
-    others = tuple(known for known in live.spec.nics if known.interface_id != nic.interface_id)
-    await live.save_spec(replace(live.spec, nics=(*others, nic)))
+    await live.save_spec(changed)
 
 
 async def remove_nic(live: LiveMachine, interface_id: str, *, timeout_s: float) -> None:
@@ -68,6 +68,20 @@ async def remove_nic(live: LiveMachine, interface_id: str, *, timeout_s: float) 
     await _delete_netdev(live, netdev_name(interface_id))
     others = tuple(known for known in live.spec.nics if known.interface_id != interface_id)
     await live.save_spec(replace(live.spec, nics=others))
+
+
+def _changed(
+    live: LiveMachine, *, disks: tuple[DiskSpec, ...] | None = None, nics: tuple[NicSpec, ...] | None = None
+) -> MachineSpec:
+    """The spec with other devices; MachineError for a taken slot, which QEMU itself would let pass."""
+    try:
+        return replace(
+            live.spec,
+            disks=live.spec.disks if disks is None else disks,
+            nics=live.spec.nics if nics is None else nics,
+        )
+    except ValueError as error:
+        raise MachineError(str(error)) from error
 
 
 async def _add_disk_node(live: LiveMachine, disk: DiskSpec) -> None:

@@ -127,6 +127,4 @@ def _spawn(spec: MachineSpec, files: InstanceDirectory, *, spawn: Spawner) -> in
         try:
             return spawn(words, fds=fds, uid=spec.uid, log=files.qemu_log)
         except OSError as error:
-            raise MachineError(
-                f"the disk server {spec.instance_id} could not be spawned ({error})"
-            ) from error
+            raise MachineError(f"the disk server {spec.instance_id} could not be spawned ({error})") from error

@@ -151,9 +151,7 @@ class LiveMachine:
             self._pidfd = -1
 
 
-def judge_exit(
-    files: InstanceDirectory, *, uid: int | None, by_guest: bool | None, quit_requested: bool
-) -> ExitReason:
+def judge_exit(files: InstanceDirectory, *, uid: int | None, by_guest: bool | None, quit_requested: bool) -> ExitReason:
     """Why a machine that is gone ended, from its last event (None: not seen) and from what it left behind."""
     if quit_requested:
         return ExitReason.QUIT

@@ -65,7 +65,7 @@ class QmpSession:
         command: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        timeout_s: float = COMMAND_TIMEOUT_S,
+        timeout_s: float | None = None,
         fd: int | None = None,
     ) -> Any:
         """Run one command, handing over ``fd`` with it, and return its result.
@@ -73,10 +73,11 @@ class QmpSession:
         Raises RefusedError for QEMU's own error, MachineError for no answer in time; after that the
         connection is dropped and the next command starts afresh.
         """
+        limit_s = COMMAND_TIMEOUT_S if timeout_s is None else timeout_s
         async with self._lock:
             client = await self._connected()
             try:
-                async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout(limit_s):
                     if fd is not None:
                         client.send_fd_scm(fd)
                     return await client.execute(command, arguments)
@@ -84,7 +85,7 @@ class QmpSession:
                 raise RefusedError(command, error.error_class, str(error)[:500]) from error
             except TimeoutError as error:
                 await self._drop()
-                raise MachineError(f"QEMU did not answer {command} within {timeout_s:g} s") from error
+                raise MachineError(f"QEMU did not answer {command} within {limit_s:g} s") from error
             except (QMPError, OSError, EOFError) as error:
                 await self._drop()
                 raise MachineError(f"QEMU went away during {command} ({error})") from error
@@ -111,9 +112,7 @@ class QmpSession:
     async def _open_socket(self) -> socket.socket:
         """A connected socket whose peer is known to be the machine's own QEMU."""
         if len(str(self._path)) > _SOCKET_PATH_LIMIT:
-            raise MachineError(
-                f"the path {self._path} is too long for a socket; use a shorter state directory"
-            )
+            raise MachineError(f"the path {self._path} is too long for a socket; use a shorter state directory")
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
