@@ -1,15 +1,18 @@
 """Captures of a running machine: one instant over all disks, unmoved by a guest that writes on."""
 
+import asyncio
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bakehouse.hypervisor.machine import Machine, Machines
+from bakehouse.hypervisor.qmp import QmpSession
 from bakehouse.hypervisor.spec import DiskView, MachineError
 from bakehouse.storage.errors import SourceError
 from bakehouse.storage.nbd import NbdConnection
@@ -70,9 +73,13 @@ def _progress(host: TinyHost, machine: Machine) -> None:
     wait_for(lambda: len(host.console()) > said + 3, "progress of the guest")
 
 
-def test_the_views_of_two_disks_show_one_instant_and_stay_while_the_guest_writes_on(host: TinyHost) -> None:
+def test_the_views_of_two_disks_show_one_instant_and_stay_while_the_guest_writes_on(
+    host: TinyHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = host.launch_counting()
+    _slow_down_commands(monkeypatch)
     first, second = machine.begin_capture(CAPTURE, host.capture_disks("a"))
+    monkeypatch.undo()
     count = read_count(first)
     assert count - read_count(second) in {0, 1}
     for _ in range(3):
@@ -86,6 +93,17 @@ def test_the_views_of_two_disks_show_one_instant_and_stay_while_the_guest_writes
     assert machine.captures() == []
     assert _scratch_files(host) == []
     _progress(host, machine)
+
+
+def _slow_down_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the guest time to write between any two commands of a capture."""
+    real = QmpSession.execute
+
+    async def slow(session: QmpSession, *arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.1)
+        return await real(session, *arguments, **options)
+
+    monkeypatch.setattr(QmpSession, "execute", slow)
 
 
 def test_views_cannot_be_written_to(host: TinyHost) -> None:
