@@ -20,6 +20,7 @@ from bakehouse.errors import PartError
 from bakehouse.hypervisor import disk_server
 from bakehouse.hypervisor.machine import Machine
 from bakehouse.hypervisor.spec import CaptureDisk, DiskView, MachineError
+from bakehouse.storage import collector
 from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from bakehouse.workflows import specs
@@ -213,7 +214,7 @@ def complete(host: Host, subject_id: str) -> None:
 
 
 def give_up(host: Host, subject_id: str, reason: str) -> None:
-    """The records say why; what was stored is nobody's and goes with the next collection."""
+    """The records say why, and the space of what was stored is given back."""
     job = _job(host, subject_id)
     for disk in job.disks:
         with suppress(PartError):
@@ -223,6 +224,13 @@ def give_up(host: Host, subject_id: str, reason: str) -> None:
             snapshots.fail(session, disk.snapshot_id, reason)
         if session.get(Image, subject_id) is not None:
             images.fail(session, subject_id, "Server.InternalError", reason)
+    with suppress(PartError):  # another capture is writing: its own end, or `bakehouse gc`, collects
+        collector.collect(host.snapshots, lambda: _live_ids(host))
+
+
+def _live_ids(host: Host) -> set[str]:
+    with host.database.transaction(mutates=False) as session:
+        return snapshots.referenced_ids(session)
 
 
 def end(host: Host, subject_id: str) -> None:
