@@ -18,6 +18,7 @@ from bakehouse.storage.bases import Bases
 from bakehouse.storage.digest import BLOCK_SIZE
 from bakehouse.storage.disk_view import DiskView, DiskViewSource
 from bakehouse.storage.errors import SourceError
+from bakehouse.storage.nbd import NbdConnection
 from bakehouse.storage.object_store import ObjectStore
 from bakehouse.storage.raw_file import RawFile
 from bakehouse.storage.snapshots import Snapshots
@@ -112,9 +113,7 @@ def test_a_fresh_overlay_over_its_base_reads_nothing(state: StateDirectory, snap
     assert_hydrates_to_the_disk(state, snapshots, "snap-1", overlay, base)
 
 
-def test_by_allocation_depth_only_what_the_overlay_holds_is_read(
-    state: StateDirectory, snapshots: Snapshots
-) -> None:
+def test_by_allocation_depth_only_what_the_overlay_holds_is_read(state: StateDirectory, snapshots: Snapshots) -> None:
     base = make_base(state, snapshots)
     overlay = volumes.create_overlay(state.volume("vol-1"), size_bytes=DISK)
     write(
@@ -159,9 +158,7 @@ def test_by_dirty_bitmap_the_second_snapshot_reads_only_what_was_written_since(
     assert_hydrates_to_the_disk(state, snapshots, "snap-2", overlay, base)
 
 
-def test_without_bitmap_and_base_all_that_is_allocated_is_read(
-    state: StateDirectory, snapshots: Snapshots
-) -> None:
+def test_without_bitmap_and_base_all_that_is_allocated_is_read(state: StateDirectory, snapshots: Snapshots) -> None:
     overlay = volumes.create_overlay(state.volume("vol-1"), size_bytes=100 * GIB)
     write(overlay, None, "write -P 7 99G 1M", "write -P 1 0 64k")
     with serve(overlay, None) as path, DiskViewSource(view(path, 100 * GIB)) as source:
@@ -174,9 +171,7 @@ def test_without_bitmap_and_base_all_that_is_allocated_is_read(
         assert file.read(MIB) == b"\7" * MIB
 
 
-def test_a_view_of_another_size_name_bitmap_or_owner_is_refused(
-    state: StateDirectory, snapshots: Snapshots
-) -> None:
+def test_a_view_of_another_size_name_bitmap_or_owner_is_refused(state: StateDirectory, snapshots: Snapshots) -> None:
     overlay = volumes.create_overlay(state.volume("vol-1"), size_bytes=GIB)
     with serve(overlay, None) as path:
         for wrong in (
@@ -222,9 +217,7 @@ def negotiated(size_bytes: int) -> bytes:
     return GREETING + acks[0] + context + acks[1] + export + acks[2]
 
 
-def chunk(
-    kind: int, payload: bytes, *, cookie: int = 1, done: bool = True, length: int | None = None
-) -> bytes:
+def chunk(kind: int, payload: bytes, *, cookie: int = 1, done: bool = True, length: int | None = None) -> bytes:
     length = len(payload) if length is None else length
     words = ((0x668E33EF, 4), (int(done), 2), (kind, 2), (cookie, 8), (length, 4))
     return b"".join(value.to_bytes(width, "big") for value, width in words) + payload
@@ -267,53 +260,73 @@ def lie(path: Path, script: bytes) -> Iterator[None]:
 
 
 SIZE = 2 * BLOCK_SIZE
-FULL = extents_chunk((SIZE, 0))
+
+
+def data_chunk(offset: int, data: bytes, *, done: bool = True) -> bytes:
+    return chunk(1, offset.to_bytes(8, "big") + data, done=done)
+
+
 DATA = (0).to_bytes(8, "big") + bytes(BLOCK_SIZE)
 
 
 @pytest.mark.parametrize(
-    "script",
+    ("script", "complaint"),
     [
-        pytest.param(b"", id="hangs up"),
-        pytest.param(b"SSH-2.0-OpenSSH" * 10, id="another protocol"),
-        pytest.param(GREETING + option_reply(8, 1, b"x" * 70_000), id="endless option reply"),
-        pytest.param(GREETING + option_reply(8, 3) * 100, id="too many option replies"),
-        pytest.param(GREETING + option_reply(8, (1 << 31) + 1, b"no"), id="option refused"),
-        pytest.param(GREETING + option_reply(9, 1), id="answer to another option"),
-        pytest.param(negotiated(SIZE * 1000), id="another size"),
-        pytest.param(negotiated(SIZE) + extents_chunk((0, 0)), id="empty extent"),
-        pytest.param(negotiated(SIZE) + extents_chunk(), id="no extent"),
-        pytest.param(negotiated(SIZE) + extents_chunk((SIZE, 0), context=9), id="unknown context"),
-        pytest.param(negotiated(SIZE) + chunk(5, b"", length=1 << 31), id="huge status"),
-        pytest.param(negotiated(SIZE) + chunk(0, b""), id="no status at all"),
-        pytest.param(negotiated(SIZE) + FULL + chunk(1, DATA, cookie=77), id="wrong cookie"),
-        pytest.param(negotiated(SIZE) + FULL + chunk(1, b"\0" * 8 + bytes(99), cookie=2), id="partial data"),
-        pytest.param(
-            negotiated(SIZE) + FULL + chunk(1, b"\xff" * 8 + bytes(99), cookie=2), id="data outside"
-        ),
-        pytest.param(negotiated(SIZE) + FULL + chunk(1, DATA + b"x", cookie=2), id="too much data"),
-        pytest.param(negotiated(SIZE) + FULL + chunk(2, bytes(8) + b"\xff" * 4, cookie=2), id="huge hole"),
-        pytest.param(negotiated(SIZE) + FULL + chunk(1 << 15 | 1, b"\0\0\0\5\0\3bad", cookie=2), id="error"),
-        pytest.param(
-            negotiated(SIZE) + FULL + (chunk(1, b"\0" * 8 + b"x", cookie=2, done=False)) * 2, id="overlaps"
-        ),
-        pytest.param(negotiated(SIZE) + FULL + chunk(9, b"", cookie=2), id="unknown chunk"),
+        pytest.param(b"", "hung up", id="hangs up"),
+        pytest.param(b"SSH-2.0-OpenSSH" * 10, "not an NBD server", id="another protocol"),
+        pytest.param(GREETING + option_reply(8, 1, b"x" * 70_000), "bad reply", id="endless option reply"),
+        pytest.param(GREETING + option_reply(8, 3) * 100, "too many replies", id="too many option replies"),
+        pytest.param(GREETING + option_reply(8, (1 << 31) + 1, b"no"), "refused: no", id="option refused"),
+        pytest.param(GREETING + option_reply(9, 1), "bad reply", id="answer to another option"),
+        pytest.param(negotiated(SIZE * 1000), "expected 1048576", id="another size"),
+        pytest.param(negotiated(SIZE) + extents_chunk((0, 0)), "without length", id="empty extent"),
+        pytest.param(negotiated(SIZE) + extents_chunk(), "status chunk of 4", id="no extent"),
+        pytest.param(negotiated(SIZE) + extents_chunk((SIZE, 0), context=9), "nobody asked", id="new context"),
+        pytest.param(negotiated(SIZE) + chunk(5, b"", length=1 << 31), "status chunk of", id="huge status"),
+        pytest.param(negotiated(SIZE) + chunk(0, b""), "other contexts", id="no status at all"),
     ],
 )
 def test_a_server_that_breaks_the_protocol_is_an_error(
-    state: StateDirectory, snapshots: Snapshots, script: bytes
+    state: StateDirectory, snapshots: Snapshots, script: bytes, complaint: str
 ) -> None:
     path = state.root / "liar.sock"
-    with lie(path, script), pytest.raises(SourceError), DiskViewSource(view(path, SIZE)) as source:
+    with (
+        lie(path, script),
+        pytest.raises(SourceError, match=complaint),
+        DiskViewSource(view(path, SIZE)) as source,
+    ):
         snapshots.take("snap-1", source)
     assert snapshots.ids() == []
 
 
-def test_a_server_that_never_answers_is_given_up(
-    state: StateDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bakehouse.storage.nbd import NbdConnection
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        pytest.param(chunk(1, DATA, cookie=77), "not made", id="wrong cookie"),
+        pytest.param(data_chunk(0, bytes(99)), "in part", id="partial data"),
+        pytest.param(data_chunk(1 << 63, bytes(99)), "outside", id="data far outside"),
+        pytest.param(data_chunk(0, bytes(BLOCK_SIZE + 1)), "outside", id="too much data"),
+        pytest.param(chunk(2, bytes(8) + b"\xff" * 4), "outside", id="huge hole"),
+        pytest.param(chunk(1 << 15 | 1, b"\0\0\0\5\0\3bad"), "5 bad", id="error"),
+        pytest.param(
+            data_chunk(0, bytes(BLOCK_SIZE // 2), done=False) + data_chunk(1, bytes(BLOCK_SIZE - 1)),
+            "gaps or overlaps",
+            id="overlaps",
+        ),
+        pytest.param(chunk(9, b""), "chunk type 9", id="unknown chunk"),
+    ],
+)
+def test_a_read_that_is_answered_wrongly_is_an_error(state: StateDirectory, answer: bytes, complaint: str) -> None:
+    path = state.root / "liar.sock"
+    with (
+        lie(path, negotiated(SIZE) + answer),
+        NbdConnection(path, "disk", contexts=["base:allocation"]) as connection,
+        pytest.raises(SourceError, match=complaint),
+    ):
+        connection.read_into(0, memoryview(bytearray(BLOCK_SIZE)))
 
+
+def test_a_server_that_never_answers_is_given_up(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     path = state.root / "mute.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -3,6 +3,7 @@
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,9 +122,7 @@ def test_a_sparse_disk_of_100_gib_costs_only_its_data(
             assert file.read(len(data)) == data
 
 
-def test_a_base_is_read_only_and_hydrated_once(
-    state: StateDirectory, snapshots: Snapshots, bases: Bases
-) -> None:
+def test_a_base_is_read_only_and_hydrated_once(state: StateDirectory, snapshots: Snapshots, bases: Bases) -> None:
     snapshots.take("snap-1", Disk(data=random_disk(4)))
     first = bases.hydrate("snap-1")
     inode = first.stat().st_ino
@@ -175,9 +174,7 @@ def test_without_its_parent_a_disk_is_read_whole(snapshots: Snapshots) -> None:
     assert snapshots.take("snap-2", disk, parent_id="snap-gone").read_bytes == 6 * BLOCK_SIZE
 
 
-def test_a_grown_disk_inherits_its_parents_blocks_and_reads_zeros_beyond(
-    snapshots: Snapshots, bases: Bases
-) -> None:
+def test_a_grown_disk_inherits_its_parents_blocks_and_reads_zeros_beyond(snapshots: Snapshots, bases: Bases) -> None:
     data = random_disk(4)
     snapshots.take("snap-1", Disk(data=data))
     grown = Disk(data=data + bytearray(4 * BLOCK_SIZE), changed=set())
@@ -211,8 +208,15 @@ def test_an_error_of_the_progress_callback_ends_the_ingest_and_no_snapshot_appea
     def cancel(done_bytes: int, total_bytes: int) -> None:
         raise KeyboardInterrupt
 
+    class SlowDisk(Disk):
+        def read_into(self, offset: int, buffer: memoryview) -> None:
+            time.sleep(0.05)
+            super().read_into(offset, buffer)
+
+    disk = SlowDisk(data=random_disk(60))
     with pytest.raises(KeyboardInterrupt):
-        snapshots.take("snap-1", Disk(data=random_disk(30)), progress=cancel)
+        snapshots.take("snap-1", disk, progress=cancel)
+    assert len(disk.read_offsets) < 50
     assert snapshots.ids() == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("storage")]
 
@@ -370,9 +374,7 @@ def test_a_copy_is_a_snapshot_of_its_own(snapshots: Snapshots, bases: Bases) -> 
     assert bases.hydrate("snap-2").read_bytes() == data
 
 
-def test_eviction_takes_the_longest_unused_first_and_never_one_in_use(
-    snapshots: Snapshots, bases: Bases
-) -> None:
+def test_eviction_takes_the_longest_unused_first_and_never_one_in_use(snapshots: Snapshots, bases: Bases) -> None:
     for number in range(4):
         snapshots.take(f"snap-{number}", Disk(data=random_disk(2, seed=number)))
         path = bases.hydrate(f"snap-{number}")

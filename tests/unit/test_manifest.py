@@ -34,9 +34,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     blocks = draw(st.integers(1, 5000))
     size_bytes = blocks * BLOCK_SIZE - draw(st.integers(0, BLOCK_SIZE - 1))
     indexes = sorted(draw(st.sets(st.integers(0, blocks - 1), max_size=60)))
-    return Manifest(
-        size_bytes=size_bytes, blocks={index: digest(draw(st.integers(0, 5))) for index in indexes}
-    )
+    return Manifest(size_bytes=size_bytes, blocks={index: digest(draw(st.integers(0, 5))) for index in indexes})
 
 
 @given(manifests())
@@ -87,6 +85,25 @@ def test_altered_bytes_under_a_right_checksum_make_no_crash(manifest: Manifest, 
     except ManifestDamaged:
         return
     assert encode(decoded) == bytes(body) + blake3(body).digest()
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param([(0, 1), (1, 1)], id="touching"),
+        pytest.param([(5, 1), (3, 1)], id="descending"),
+        pytest.param([(0, 2), (1, 0)], id="empty"),
+        pytest.param([(3, 1), (3, 1)], id="twice the same"),
+        pytest.param([(2047, 2)], id="beyond the disk"),
+        pytest.param([(0xFFFFFFFF, 2)], id="beyond all disks"),
+    ],
+)
+def test_runs_nobody_would_write_are_refused_under_a_right_checksum(runs: list[tuple[int, int]]) -> None:
+    header = encode(a_manifest(0, 1))[:20] + len(runs).to_bytes(4, "little") + (2).to_bytes(4, "little")
+    words = b"".join(word.to_bytes(4, "little") for run in runs for word in run)
+    body = header + words + digest(1) + digest(2)
+    with pytest.raises(ManifestDamaged):
+        decode(body + blake3(body).digest())
 
 
 def test_a_full_disk_of_100_gib_takes_one_run() -> None:
