@@ -1,14 +1,15 @@
 """A machine's stand-in for network tests: real kernel networking behind a real tap, without booting anything.
 
-``_PROGRAM`` runs where QEMU would (inside the VPC's namespaces, confined, with the tap as descriptor 3). It
-makes a network namespace of its own, the "guest", with a tap ``eth0``, and carries frames between the taps.
-Commands for the guest come over descriptor 4.
+Two processes: the *machine* runs where QEMU would (inside the VPC's namespaces, confined, with the tap as
+descriptor 3) and only carries frames between that tap and another; the *guest* is a network namespace with that
+other tap as its ``eth0``, and runs commands. The guest ends with its machine.
 """
 
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,36 +22,43 @@ from bakehouse.network.spec import InterfaceSpec
 from bakehouse.network.vpc import VpcNetwork
 from bakehouse.paths import StateDirectory
 
-_PROGRAM = r"""
-import ctypes, fcntl, json, os, select, signal, socket, struct, subprocess
+# The system's own interpreter: machines run under uids that may not enter a virtual environment.
+_PYTHON = "/usr/bin/python3"
+
+_GUEST = r"""
+import ctypes, fcntl, json, os, socket, struct, subprocess, sys, threading
+control_fd, tun_fd, life_fd = map(int, sys.argv[1:])
 libc = ctypes.CDLL(None, use_errno=True)
-ours, theirs = socket.socketpair()
 uid, gid = os.getuid(), os.getgid()
-if os.fork() == 0:
-    ours.close(); os.close(3)
-    libc.prctl(1, 9)
-    assert libc.unshare(0x10000000 | 0x40000000) == 0, os.strerror(ctypes.get_errno())
-    open("/proc/self/setgroups", "w").write("deny")
-    open("/proc/self/uid_map", "w").write(f"0 {uid} 1"); open("/proc/self/gid_map", "w").write(f"0 {gid} 1")
-    tap = os.open("/proc/self/fd/5", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"eth0", 0x2 | 0x1000 | 0x4000))
-    subprocess.run(["ip", "link", "set", "lo", "up"])
-    socket.send_fds(theirs, [b"x"], [tap]); os.close(tap); theirs.close()
-    control = socket.socket(fileno=4).makefile("rwb")
-    for line in iter(control.readline, b""):
-        order = json.loads(line)
-        try:
-            done = subprocess.run(order["argv"], input=order["stdin"], capture_output=True, text=True,
-                                  timeout=order["timeout"])
-            reply = [done.returncode, done.stdout, done.stderr]
-        except Exception as error:
-            reply = [-1, "", repr(error)]
-        control.write(json.dumps(reply).encode() + b"\n"); control.flush()
-    while True: signal.pause()  # the test died; the machine goes on
-theirs.close(); os.close(4)
-_, (tap,), _, _ = socket.recv_fds(ours, 1, 1)
-os.set_blocking(3, False); os.set_blocking(tap, False)
-poll = select.poll(); poll.register(3, select.POLLIN); poll.register(tap, select.POLLIN)
+assert libc.unshare(0x10000000 | 0x40000000) == 0, os.strerror(ctypes.get_errno())
+for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+    with open(f"/proc/self/{name}", "w") as file: file.write(text)
+tap = os.open(f"/proc/self/fd/{tun_fd}", os.O_RDWR | os.O_NONBLOCK)
+fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"eth0", 0x2 | 0x1000 | 0x4000))
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+sock = socket.socket(fileno=control_fd)
+socket.send_fds(sock, [b"x"], [tap]); os.close(tap)
+def live_with_machine():
+    os.read(life_fd, 1)
+    os._exit(0)
+threading.Thread(target=live_with_machine, daemon=True).start()
+control = sock.makefile("rwb")
+for line in iter(control.readline, b""):
+    order = json.loads(line)
+    try:
+        done = subprocess.run(order["argv"], input=order["stdin"], capture_output=True, text=True,
+                              timeout=order["timeout"])
+        reply = [done.returncode, done.stdout, done.stderr]
+    except Exception as error:
+        reply = [-1, "", repr(error)]
+    control.write(json.dumps(reply).encode() + b"\n"); control.flush()
+threading.Event().wait()  # the test died; the machine goes on
+"""
+
+_MACHINE = r"""
+import os, select
+for fd in (3, 4): os.set_blocking(fd, False)
+poll = select.poll(); poll.register(3, select.POLLIN); poll.register(4, select.POLLIN)
 while True:
     for fd, _ in poll.poll():
         for _ in range(64):
@@ -59,8 +67,8 @@ while True:
             except BlockingIOError:
                 break
             try:
-                os.write(tap if fd == 3 else 3, frame)
-            except (BlockingIOError, OSError):
+                os.write(7 - fd, frame)
+            except OSError:
                 pass
 """
 
@@ -126,22 +134,25 @@ class Said:
 class FakeGuest:
     """One fake machine on an interface of a VPC."""
 
-    def __init__(
-        self, network: VpcNetwork, state: StateDirectory, interface: InterfaceSpec, uid: int | None
-    ) -> None:
+    def __init__(self, network: VpcNetwork, state: StateDirectory, interface: InterfaceSpec, uid: int | None) -> None:
         self.interface = interface
-        ours, theirs = socket.socketpair()
-        tap_fd = network.add_interface(interface)
+        self._socket, theirs = socket.socketpair()
+        life_read, life_write = os.pipe()
         with theirs, open_tun_node(state, is_root=uid is not None) as tun_fd:
-            try:
-                argv = ["/usr/bin/python3", "-I", "-S", "-c", _PROGRAM]
-                fds = [tap_fd, theirs.fileno(), tun_fd]
-                self.pid = network.spawn(argv, fds=fds, uid=uid, log=Path(os.devnull))
-            finally:
-                os.close(tap_fd)
-        self._socket = ours
+            fds = (theirs.fileno(), tun_fd, life_read)
+            argv = [_PYTHON, "-I", "-S", "-c", _GUEST, *map(str, fds)]
+            self._guest = subprocess.Popen(argv, pass_fds=fds, start_new_session=True)
+        os.close(life_read)
         self._socket.settimeout(60)
-        self._control = ours.makefile("rwb")
+        _, (far_tap,), _, _ = socket.recv_fds(self._socket, 1, 1)
+        tap = network.add_interface(interface)
+        argv = [_PYTHON, "-I", "-S", "-c", _MACHINE]
+        try:
+            self.pid = network.spawn(argv, fds=[tap, far_tap, life_write], uid=uid, log=Path(os.devnull))
+        finally:
+            for fd in (tap, far_tap, life_write):
+                os.close(fd)
+        self._control = self._socket.makefile("rwb")
         self.check("ip", "link", "set", "eth0", "address", interface.mac, "mtu", "9001", "up")
 
     def run(self, *argv: str, stdin: str = "", timeout_s: float = 20) -> Said:
@@ -159,7 +170,7 @@ class FakeGuest:
 
     def python(self, code: str, *words: str) -> str:
         """Run Python code in the guest; return what it printed."""
-        return self.check("/usr/bin/python3", "-c", code, *words)
+        return self.check(_PYTHON, "-c", code, *words)
 
     def dhcp(self) -> tuple[str, dict[str, str]]:
         """Ask for the address as a client does; (address, options as hexadecimal text)."""
@@ -181,7 +192,7 @@ class FakeGuest:
             "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True,"
             "stdin=-3, stdout=-3, stderr=-3)"
         )
-        self.python(launcher, "/usr/bin/python3", "-c", _ECHO_SERVER, str(port), name)
+        self.python(launcher, _PYTHON, "-c", _ECHO_SERVER, str(port), name)
         deadline = time.monotonic() + 10
         while not self.connect("127.0.0.1", port).startswith("open"):
             assert time.monotonic() < deadline
@@ -191,6 +202,7 @@ class FakeGuest:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         wait_gone(self.pid)
+        self._guest.wait(10)
         self._control.close()
         self._socket.close()
 

@@ -19,7 +19,14 @@ from tests.framework.fake_guest import FakeGuest, is_running
 
 # Its own part of the loopback range, so that tests meet no service that runs.
 PUBLIC = IPv4Network("127.201.0.0/16")
-UID_BASE = 1_950_000_000 if os.geteuid() == 0 else None
+
+
+def _may_give_uids() -> bool:
+    """Root of a user namespace has no uids to give."""
+    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[-1] == "4294967295"
+
+
+UID_BASE = 1_950_000_000 if _may_give_uids() else None
 GROUP = "sg-000000000000000aa"
 OTHER_GROUP = "sg-000000000000000bb"
 EVERYTHING = RuleSpec(protocol="-1", cidr="0.0.0.0/0")
@@ -139,20 +146,24 @@ def network_namespace(pid: int) -> int:
 
 def agents_in(namespace: int) -> list[int]:
     """Pids of living agents in a namespace."""
-    return [
-        pid
-        for pid in _running("bakehouse.network.agent")
-        if Path(f"/proc/{pid}/ns/net").stat().st_ino == namespace
-    ]
+    return [pid for pid in _running("bakehouse.network.agent") if _is_in(pid, namespace)]
 
 
 def uplinks_of(namespace: int) -> list[int]:
     """Pids of living uplinks that serve a namespace; they run on the host and hold it open."""
-    return [
-        pid
-        for pid in _running("slirp4netns")
-        if any(str(fd.readlink()) == f"net:[{namespace}]" for fd in Path(f"/proc/{pid}/fd").iterdir())
-    ]
+    return [pid for pid in _running("slirp4netns") if _holds(pid, namespace)]
+
+
+def _is_in(pid: int, namespace: int) -> bool:
+    with suppress(OSError):  # another user's
+        return network_namespace(pid) == namespace
+    return False
+
+
+def _holds(pid: int, namespace: int) -> bool:
+    with suppress(OSError):
+        return any(str(fd.readlink()) == f"net:[{namespace}]" for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def _running(word: str) -> list[int]:
