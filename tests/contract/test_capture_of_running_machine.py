@@ -293,6 +293,8 @@ def test_a_full_disk_ends_the_capture_and_not_the_guest(host: TinyHost) -> None:
         view, _ = machine.begin_capture(CAPTURE, host.capture_disks("a"))
         wait_for(lambda: machine.capture_failure(CAPTURE) is not None, "the failure of the capture")
         assert machine.capture_failure(CAPTURE) == "the host's disk was full"
+        with pytest.raises(MachineError, match="disk was full"):
+            machine.begin_capture(CAPTURE, host.capture_disks("a"))
         with pytest.raises((SourceError, OSError)):
             read_view(view, 0, 512)
         assert _scratch_files(host) == []

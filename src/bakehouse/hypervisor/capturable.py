@@ -33,8 +33,12 @@ class Capturable:
 
         ``quiesced`` is entered right before the instant and left right after it (freeze and thaw belong
         there). ``capture_id``: at most 24 of a-z, 0-9 and "-". Repeated with the same id it returns the views
-        that are served already, or starts afresh. On failure nothing is left behind.
+        that are served already, or starts afresh if they never were. On failure nothing is left behind. A
+        capture that was given up while it was served (``capture_failure``) stays a MachineError until it is
+        ended.
         """
+        if (failure := self.capture_failure(capture_id)) is not None:
+            raise MachineError(failure)
         views = self._do(captures.find_views(self._live, capture_id))
         if views is not None:
             return views

@@ -7,8 +7,10 @@ Invariant: the truth about a machine is its process, its QMP answers and the fil
 is remembered here that a restarted service could not find out again.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from bakehouse.host.loop import HostLoop
 from bakehouse.host.spawn import Spawner
@@ -31,6 +33,7 @@ OnExit = Callable[[str, ExitReason], None]
 
 _UNPLUG_TIMEOUT_S = 30.0
 _LOG_KEEP_BYTES = 1 << 20
+_TRIM_INTERVAL_S = 60.0
 _FULL_DISK = "the host's disk was full"
 
 
@@ -115,6 +118,7 @@ class Machines:
         self._state = state
         self._live: dict[str, LiveMachine] = {}
         self._locks: dict[str, threading.RLock] = {}
+        self._trimmer = asyncio.run_coroutine_threadsafe(self._trim_for_ever(), loop.loop)
 
     def launch(self, spec: MachineSpec, *, spawn: Spawner, tap_fds: Mapping[str, int]) -> Machine:
         """Start ``spec``, or return the machine of this instance id if it runs already.
@@ -204,7 +208,7 @@ class Machines:
         return read_tail(files.serial_log, limit_bytes=limit_bytes, uid=spec.uid) if spec else b""
 
     def trim_logs(self) -> None:
-        """Give back the space of all but the end of each machine's logs; call it now and then."""
+        """Give back the space of all but the end of each machine's logs; done every minute by itself."""
         for path in self._state.instances.glob("*.json"):
             files = self._state.instance(path.stem)
             if (spec := _read_spec(files)) is not None:
@@ -213,8 +217,15 @@ class Machines:
 
     def close(self) -> None:
         """Disconnect from every machine; they run on."""
+        self._trimmer.cancel()
         for instance_id in list(self._live):
             self._forget(instance_id)
+
+    async def _trim_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_TRIM_INTERVAL_S)
+            with suppress(OSError, MachineError):  # a machine may be removed meanwhile
+                await asyncio.to_thread(self.trim_logs)
 
     def _lock(self, instance_id: str) -> threading.RLock:
         """Starting and finding one machine are serial: two threads must not start it twice."""
