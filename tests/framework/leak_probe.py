@@ -64,6 +64,12 @@ def main() -> None:
         for target in targets:
             found[target] = guest.connect(target, PORT, timeout_s=0.7)
             found[f"udp {target}"] = guest.python(_UDP, target)
+        guest.serve_echo(PORT, "guest")
+        with socket.create_connection(("127.201.1.10", PORT), timeout=5) as client:
+            client.sendall(b"x")
+            found["public address"] = client.recv(100).decode()
+        with socket.create_connection(("127.0.0.1", PORT), timeout=5) as client:
+            found["loopback"] = client.recv(100).decode()
         found["metadata of the host's cloud"] = guest.connect("169.254.169.254", 80)
         subprocess.run(["ip", "addr", "add", f"{LATER_ADDRESS}/32", "dev", "lo"], check=True)
         time.sleep(0.5)

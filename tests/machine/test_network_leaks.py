@@ -51,6 +51,11 @@ def test_an_address_the_host_gets_later_is_closed_too(found: dict[str, Any]) -> 
     assert not found["later"].startswith("open")
 
 
+def test_a_public_address_wins_over_a_program_that_listens_on_all_addresses(found: dict[str, Any]) -> None:
+    assert found["public address"] == "guest 198.51.100.1 x"
+    assert found["loopback"] == "the host"
+
+
 def test_nothing_of_the_hosts_network_is_changed(found: dict[str, Any]) -> None:
     assert found["links"] == ["eth0", "lo"]
     assert found["tables"] == ""

@@ -15,13 +15,13 @@ from ipaddress import IPv4Address
 
 from bakehouse.network.addressing import GATEWAY_ADDRESS
 from bakehouse.network.exposure import is_admitted
+from bakehouse.network.listening import accept, open_listener
 from bakehouse.network.spec import TCP, NetworkError, RuleSpec
 from bakehouse.network.splice import join_sockets, reset
 
 log = logging.getLogger(__name__)
 
 CONNECTION_LIMIT = 1000
-_BACKLOG = 256
 _ACCEPT_BATCH = 16
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESOURCE_PAUSE_S = 0.5
@@ -79,13 +79,13 @@ class TcpForwarder:
 
     def _listen(self, port: int, wanted: frozenset[int]) -> socket.socket | None:
         try:
-            return _listening_socket(self._public_ip, port)
+            return open_listener(self._public_ip, port)
         except OSError as error:
             fallback = port + FALLBACK_OFFSET
             may_fall_back = error.errno in (errno.EACCES, errno.EADDRINUSE) and fallback not in wanted
             if may_fall_back and fallback < 1 << 16:
                 with suppress(OSError):
-                    listener = _listening_socket(self._public_ip, fallback)
+                    listener = open_listener(self._public_ip, fallback)
                     log.warning(
                         "%s: port %d cannot be had (%s); port %d leads to it instead",
                         *(self._public_ip, port, error.strerror, fallback),
@@ -103,7 +103,7 @@ class TcpForwarder:
             if listener is None or self._pause_when_full():
                 return
             try:
-                client, peer = listener.accept()
+                client, address = accept(listener)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -111,8 +111,7 @@ class TcpForwarder:
                     self._pause()
                     self._loop.call_later(_RESOURCE_PAUSE_S, self._resume_all)
                 return
-            client.setblocking(False)
-            task = self._loop.create_task(self._carry(client, IPv4Address(peer[0]), port))
+            task = self._loop.create_task(self._carry(client, address, port))
             self._connections.add(task)
             task.add_done_callback(self._ended)
 
@@ -172,16 +171,3 @@ class TcpForwarder:
             else:
                 return guest
         raise TimeoutError
-
-
-def _listening_socket(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
