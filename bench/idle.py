@@ -22,9 +22,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     before, began = _cpu_s(endpoint.pid), time.monotonic()
     time.sleep(_WATCH_S)
     share = (_cpu_s(endpoint.pid) - before) / (time.monotonic() - began)
-    yield Figure(
-        name="idle service, memory", figure=_resident_mb(endpoint.pid), unit="MB", target=at_most(200)
-    )
+    yield Figure(name="idle service, memory", figure=_resident_mb(endpoint.pid), unit="MB", target=at_most(200))
     yield Figure(name="idle service, CPU", figure=100 * share, unit="% of a core", target=at_most(3))
 
 

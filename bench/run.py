@@ -27,9 +27,7 @@ def main() -> int:
     console = Console(highlight=False)
     names = sys.argv[1:] or list(MEASUREMENTS)
     if unknown := set(names) - set(MEASUREMENTS):
-        console.print(
-            f"bench: no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}"
-        )
+        console.print(f"bench: no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
         return 2
     figures: list[Figure] = []
     failures: list[str] = []

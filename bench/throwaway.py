@@ -92,9 +92,7 @@ class Bench:
     def login(self, instance_id: str) -> Login:
         """A way into a running instance."""
         address = self.describe(instance_id)["PublicIpAddress"]
-        return Login(
-            state=self.settings.state, instance_id=instance_id, address=address, key=self.private_key
-        )
+        return Login(state=self.settings.state, instance_id=instance_id, address=address, key=self.private_key)
 
     def terminate(self, instance_id: str) -> None:
         """TerminateInstances, and wait."""

@@ -99,9 +99,7 @@ def missing_action() -> ApiError:
 
 def invalid_action(action: str, version: str | None) -> ApiError:
     """No such operation in this API version."""
-    return ApiError(
-        "InvalidAction", f"The action {action} is not valid for this web service, version {version}."
-    )
+    return ApiError("InvalidAction", f"The action {action} is not valid for this web service, version {version}.")
 
 
 def unsupported_operation(message: str) -> ApiError:
@@ -165,9 +163,7 @@ def invalid_parameter_combination(message: str) -> ApiError:
 
 def idempotent_parameter_mismatch() -> ApiError:
     """A client token used again with other parameters."""
-    message = (
-        "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
-    )
+    message = "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
     return ApiError("IdempotentParameterMismatch", message)
 
 
@@ -276,9 +272,7 @@ def image_name_malformed() -> ApiError:
 
 def image_attribute_item_invalid(item: str) -> ApiError:
     """A launch permission for something that is neither an account nor ``all``."""
-    return ApiError(
-        "InvalidAMIAttributeItemValue", f'Invalid attribute item value "{item}" for userId item type.'
-    )
+    return ApiError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{item}" for userId item type.')
 
 
 # --- instances ----------------------------------------------------------------------------------------------

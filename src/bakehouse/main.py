@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -62,6 +63,7 @@ from bakehouse.workflows.reconcile import reconcile
 
 _HOST_NAME = "local"
 _STOP_TIMEOUT_S = 30
+_BACKLOG = 2048
 _FIRST_ACCOUNT_ALIAS = "main"
 
 WORKFLOWS: dict[str, Callable[..., None]] = {
@@ -227,7 +229,7 @@ def run_service(
 ) -> None:
     """Serve until SIGINT or SIGTERM; machines run on. BlockingIOError when a service runs here already."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    with hold_lock(settings), open_host(settings, after_step=after_step) as host:
+    with hold_lock(settings), _listen(settings) as listener, open_host(settings, after_step=after_step) as host:
         first_key = ensure_first_account(host.database, settings)
         gateway = make_gateway(host)
         host.engine.launch()
@@ -235,16 +237,24 @@ def run_service(
         watch = ReachabilityWatch(host)
         watch.start()
         server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
-        endpoint = Endpoint.of_process(
-            os.getpid(), url=f"http://{settings.listen_host}:{settings.listen_port}", region=settings.region
-        )
+        url = f"http://{settings.listen_host}:{listener.getsockname()[1]}"
+        endpoint = Endpoint.of_process(os.getpid(), url=url, region=settings.region)
         try:
             write_endpoint(settings.state, endpoint)
             on_ready(endpoint, first_key)
-            server.run()
+            server.run(sockets=[listener])
         finally:
             remove_endpoint(settings.state)
             watch.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the port before anything is announced; PartError when another program has it."""
+    address = (settings.listen_host, settings.listen_port)
+    try:
+        return socket.create_server(address, backlog=_BACKLOG)
+    except OSError as error:
+        raise PartError(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
 
 
 def stop_everything(settings: Settings) -> None:

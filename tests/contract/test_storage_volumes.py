@@ -23,9 +23,7 @@ def volume(tmp_path: Path) -> VolumeDirectory:
 
 
 def image_info(path: Path) -> dict[str, object]:
-    output = subprocess.run(
-        ["qemu-img", "info", "--output=json", path], check=True, capture_output=True
-    ).stdout
+    output = subprocess.run(["qemu-img", "info", "--output=json", path], check=True, capture_output=True).stdout
     info: dict[str, object] = json.loads(output)
     return info
 
@@ -92,9 +90,7 @@ def test_a_volume_is_handed_to_another_uid_with_all_its_files(volume: VolumeDire
 
 @needs_root
 @pytest.mark.parametrize("kind", ["symbolic link", "hard link", "fifo"])
-def test_a_link_a_hostile_machine_left_is_not_handed_over(
-    volume: VolumeDirectory, tmp_path: Path, kind: str
-) -> None:
+def test_a_link_a_hostile_machine_left_is_not_handed_over(volume: VolumeDirectory, tmp_path: Path, kind: str) -> None:
     volumes.create_overlay(volume, size_bytes=GIB, uid=1_900_000_007)
     secret = tmp_path / "shadow"
     secret.write_text("secret")
@@ -111,9 +107,7 @@ def test_a_link_a_hostile_machine_left_is_not_handed_over(
 
 
 @needs_root
-def test_a_volume_directory_that_became_a_link_is_not_followed(
-    volume: VolumeDirectory, tmp_path: Path
-) -> None:
+def test_a_volume_directory_that_became_a_link_is_not_followed(volume: VolumeDirectory, tmp_path: Path) -> None:
     volume.root.parent.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -93,9 +93,7 @@ def restored(host: VpcHost, dead: DeadService) -> None:
     network.restore(GROUPS, [interface(10, vpc=VPC)])
 
 
-def test_after_the_service_died_its_agent_and_machine_are_found_again(
-    host: VpcHost, dead: DeadService
-) -> None:
+def test_after_the_service_died_its_agent_and_machine_are_found_again(host: VpcHost, dead: DeadService) -> None:
     assert talk(ADDRESS, PORT) == "refused"
     restored(host, dead)
     assert talk(ADDRESS, PORT) == ANSWER
@@ -104,9 +102,7 @@ def test_after_the_service_died_its_agent_and_machine_are_found_again(
     assert network_namespace(dead.machine_pid) == dead.namespace
 
 
-def test_after_service_and_agent_died_the_machines_namespaces_are_joined(
-    host: VpcHost, dead: DeadService
-) -> None:
+def test_after_service_and_agent_died_the_machines_namespaces_are_joined(host: VpcHost, dead: DeadService) -> None:
     kill(dead.agent_pid)
     wait_gone(dead.uplink_pid)  # nobody keeps it, so it lets go of the namespace
     restored(host, dead)
@@ -116,9 +112,7 @@ def test_after_service_and_agent_died_the_machines_namespaces_are_joined(
     assert len(uplinks_of(dead.namespace)) == 1
 
 
-def test_after_everything_died_nothing_is_left_and_all_is_built_anew(
-    host: VpcHost, dead: DeadService
-) -> None:
+def test_after_everything_died_nothing_is_left_and_all_is_built_anew(host: VpcHost, dead: DeadService) -> None:
     kill(dead.agent_pid)
     dead.end()
     wait_gone(dead.uplink_pid)
@@ -192,6 +186,7 @@ def test_a_service_that_stops_leaves_machines_connected_and_takes_them_up_again(
     assert other.connect("172.31.0.10", PORT).startswith("open")
     host.restart()
     network = host.vpc(VPC)
+    network.set_groups([group(EVERYTHING)])  # machines not told of yet keep the rules they have
     assert other.connect("172.31.0.10", PORT).startswith("open")
     network.restore([group(EVERYTHING)], [interface(10, vpc=VPC), interface(11, vpc=VPC)])
     assert talk(ADDRESS, PORT) == ANSWER

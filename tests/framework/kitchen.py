@@ -124,9 +124,7 @@ def open_kitchen() -> tuple[Gateway, Kitchen]:
 
 def sign_for(secret: Secret, pairs: Mapping[str, str], **how: Any) -> HttpRequest:
     """A request with these pairs, signed with this key."""
-    return wire.sign(
-        pairs, access_key_id=secret.access_key_id, secret_access_key=secret.secret_access_key, **how
-    )
+    return wire.sign(pairs, access_key_id=secret.access_key_id, secret_access_key=secret.secret_access_key, **how)
 
 
 def make_request(action: str, *, by: Secret = ALICE, service: str = "ec2", **pairs: Any) -> HttpRequest:

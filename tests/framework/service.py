@@ -16,6 +16,9 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 
+from bakehouse.host.endpoint import find_endpoint
+from bakehouse.paths import StateDirectory
+
 _START_TIMEOUT_S = 60
 _SOURCE = Path(__file__).parents[2] / "src"
 
@@ -111,10 +114,7 @@ def _wait(service: Service, log: Path) -> None:
     while time.monotonic() < deadline:
         if service.process.poll() is not None:
             raise AssertionError(f"the service ended:\n{log.read_text()[-4000:]}")
-        try:
-            socket.create_connection(("127.0.0.1", service.port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        if find_endpoint(StateDirectory(root=service.state_root)) is not None:
             return
+        time.sleep(0.05)
     raise AssertionError(f"the service does not answer:\n{log.read_text()[-4000:]}")

@@ -219,9 +219,7 @@ def _spoil(rng: random.Random, pairs: dict[str, str]) -> None:
     if twist == 0:
         pairs.pop(name, None)
     elif twist == 1:
-        pairs[f"{name}.{rng.choice(('0', '1', '-1', '01', '999999999999', 'x', ''))}"] = rng.choice(
-            NASTY_TEXTS
-        )
+        pairs[f"{name}.{rng.choice(('0', '1', '-1', '01', '999999999999', 'x', ''))}"] = rng.choice(NASTY_TEXTS)
     elif twist == 2:
         pairs[name.rpartition(".")[0] or "Unheard"] = rng.choice(NASTY_TEXTS)
     elif twist == 3:

@@ -75,9 +75,7 @@ def test_two_sites_are_never_equal_and_travel_whole_in_their_archive() -> None:
 
 def test_whatever_two_machines_share_is_named() -> None:
     one = Identity(instance_id="i-1", private_address="10.0.0.1", hostname="a", machine_id="m", host_keys="k")
-    other = Identity(
-        instance_id="i-2", private_address="10.0.0.2", hostname="b", machine_id="m", host_keys="l"
-    )
+    other = Identity(instance_id="i-2", private_address="10.0.0.2", hostname="b", machine_id="m", host_keys="l")
     assert one.shared_with(other) == ["machine_id"]
 
 

@@ -27,9 +27,7 @@ LEASE = Lease.of(
 ROUTER = bytes([172, 31, 16, 1])
 
 
-def packet(
-    kind: int, options: bytes = b"", *, mac: bytes = MAC, flags: int = 0, client: str = "0.0.0.0"
-) -> bytes:
+def packet(kind: int, options: bytes = b"", *, mac: bytes = MAC, flags: int = 0, client: str = "0.0.0.0") -> bytes:
     head = struct.pack(
         ">BBBB4sHH4s12s16s64s128s",
         1,

@@ -91,9 +91,7 @@ def test_an_address_of_the_vpc_has_its_private_name() -> None:
     assert reply.endswith(b"\x0fip-172-31-0-10\x03ec2\x08internal\0".replace(b"\x0f", b"\x0e"))
 
 
-@pytest.mark.parametrize(
-    "name", ["deb.debian.org", "1.0.0.10.in-addr.arpa", "amazonaws.com", "xec2.internal"]
-)
+@pytest.mark.parametrize("name", ["deb.debian.org", "1.0.0.10.in-addr.arpa", "amazonaws.com", "xec2.internal"])
 def test_the_rest_is_for_the_world(name: str) -> None:
     assert local(name) is None
 

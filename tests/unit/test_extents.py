@@ -35,9 +35,7 @@ def slow_truth(extents: list[Extent], *, has_parent: bool) -> list[Treatment]:
 
 
 @given(st.lists(st.tuples(LENGTHS, KINDS), min_size=1, max_size=12), st.booleans())
-def test_runs_agree_with_looking_at_every_block(
-    parts: list[tuple[int, tuple[bool, bool]]], has_parent: bool
-) -> None:
+def test_runs_agree_with_looking_at_every_block(parts: list[tuple[int, tuple[bool, bool]]], has_parent: bool) -> None:
     extents = [Extent(length, is_unchanged=kind[0], is_zero=kind[1]) for length, kind in parts]
     size_bytes = sum(extent.length for extent in extents)
     runs = block_runs(extents, size_bytes=size_bytes, has_parent=has_parent)

@@ -139,9 +139,7 @@ def reservations() -> dict[str, Any]:
 def test_instances_are_filtered_inside_their_reservations_and_empty_ones_disappear() -> None:
     reply = reservations()
     NESTED.apply([{"Name": "state", "Values": ["stopped"]}], reply)
-    assert reply == {
-        "Reservations": [{"ReservationId": "r-1", "Instances": [{"State": {"Name": "stopped"}}]}]
-    }
+    assert reply == {"Reservations": [{"ReservationId": "r-1", "Instances": [{"State": {"Name": "stopped"}}]}]}
 
 
 def test_outer_and_inner_filters_combine() -> None:

@@ -39,9 +39,7 @@ esac
 class Checkout:
     root: Path
 
-    def run(
-        self, *words: str, uid: int = 0, missing: str = "", failure: str = ""
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, uid: int = 0, missing: str = "", failure: str = "") -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": f"{self.root}/bin:{os.environ['PATH']}",
             "JOURNAL": str(self.root / "journal"),

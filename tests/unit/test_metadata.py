@@ -169,9 +169,7 @@ def test_user_data_comes_back_byte_for_byte(imds: Imds) -> None:
 
 
 def test_what_an_instance_does_not_have_is_not_found(imds: Imds) -> None:
-    imds.instances["127.0.0.1"] = replace(
-        ABOUT, user_data=None, public_key=None, public_ip=None, public_dns_name=None
-    )
+    imds.instances["127.0.0.1"] = replace(ABOUT, user_data=None, public_key=None, public_ip=None, public_dns_name=None)
     for path in (
         "user-data",
         "meta-data/public-keys/",

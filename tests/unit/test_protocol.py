@@ -12,9 +12,7 @@ from tests.framework import wire
 
 
 def parse(operation: str, service: str = "ec2", **pairs: str) -> dict[str, Any]:
-    return wire.codec(service).parse(
-        operation, {name.replace("__", "."): value for name, value in pairs.items()}
-    )
+    return wire.codec(service).parse(operation, {name.replace("__", "."): value for name, value in pairs.items()})
 
 
 def code_of(operation: str, service: str = "ec2", **pairs: str) -> tuple[str, str]:
@@ -29,9 +27,7 @@ def test_lists_may_have_gaps_and_come_in_any_order() -> None:
 
 
 def test_empty_strings_survive_parsing_and_empty_numbers_are_absent() -> None:
-    assert parse(
-        "RunInstances", SubnetId="", MinCount="", EbsOptimized="", Placement__AvailabilityZone=""
-    ) == {
+    assert parse("RunInstances", SubnetId="", MinCount="", EbsOptimized="", Placement__AvailabilityZone="") == {
         "SubnetId": "",
         "Placement": {"AvailabilityZone": ""},
     }
@@ -89,12 +85,8 @@ def test_times_are_read_in_every_usual_form(text: str) -> None:
 
 
 def test_blobs_are_base64() -> None:
-    assert (
-        parse("ImportKeyPair", KeyName="k", PublicKeyMaterial="aGVs\nbG8=")["PublicKeyMaterial"] == b"hello"
-    )
-    assert (
-        code_of("ImportKeyPair", KeyName="k", PublicKeyMaterial="not base64!")[0] == "InvalidParameterValue"
-    )
+    assert parse("ImportKeyPair", KeyName="k", PublicKeyMaterial="aGVs\nbG8=")["PublicKeyMaterial"] == b"hello"
+    assert code_of("ImportKeyPair", KeyName="k", PublicKeyMaterial="not base64!")[0] == "InvalidParameterValue"
 
 
 def test_an_operation_without_parameters_takes_none() -> None:
@@ -133,10 +125,7 @@ def test_plus_and_percent_are_decoded() -> None:
 
 
 def test_text_is_escaped_and_what_xml_cannot_carry_is_dropped() -> None:
-    assert (
-        escape('<a href="x">&\r\n\x00\x1b\uffff\ud800</a>')
-        == "&lt;a href=&quot;x&quot;&gt;&amp;&#13;\n&lt;/a&gt;"
-    )
+    assert escape('<a href="x">&\r\n\x00\x1b\uffff\ud800</a>') == "&lt;a href=&quot;x&quot;&gt;&amp;&#13;\n&lt;/a&gt;"
 
 
 def test_times_are_written_in_utc_with_milliseconds() -> None:

@@ -26,9 +26,7 @@ def signed(**changes: Any) -> HttpRequest:
     return wire.sign(PAIRS, **{**key, **changes})
 
 
-def verify(
-    request: HttpRequest, *, service: str = "ec2", secret: Secret = SECRET, late_s: float = 0
-) -> Secret:
+def verify(request: HttpRequest, *, service: str = "ec2", secret: Secret = SECRET, late_s: float = 0) -> Secret:
     def now() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=late_s)
 
@@ -94,9 +92,7 @@ def test_what_botocore_signs_is_accepted(service: str) -> None:
 
 
 def test_a_query_with_repeated_and_escaped_names_is_canonicalised_as_botocore_does() -> None:
-    request = HttpRequest(
-        method="GET", raw_path=b"/a//b/../c%20d", query=b"b=2&a=%7e&a=1&c", headers=(), body=b""
-    )
+    request = HttpRequest(method="GET", raw_path=b"/a//b/../c%20d", query=b"b=2&a=%7e&a=1&c", headers=(), body=b"")
     assert canonical_request(request, ()).split("\n")[:3] == ["GET", "/a/c%2520d", "a=1&a=~&b=2&c="]
 
 

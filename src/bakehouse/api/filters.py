@@ -122,10 +122,7 @@ class _Test:
 
 
 def _passes(item: Item, tests: list[_Test]) -> bool:
-    return all(
-        any(test.matches(_as_text(value)) for value in test.values(item) if value is not None)
-        for test in tests
-    )
+    return all(any(test.matches(_as_text(value)) for value in test.values(item) if value is not None) for test in tests)
 
 
 def _as_text(value: object) -> str:

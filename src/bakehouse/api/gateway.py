@@ -104,12 +104,9 @@ class Gateway:
         self._pages = Pages(page_key)
         self._host = host
         self._codecs: dict[str, Ec2Query | Query] = {"ec2": Ec2Query("ec2"), "sts": Query("sts")}
-        self._services_by_version = {
-            service_model(name).metadata["apiVersion"]: name for name in self._codecs
-        }
+        self._services_by_version = {service_model(name).metadata["apiVersion"]: name for name in self._codecs}
         self._validators = {
-            (each.service, each.name): Validator(each, self._codecs[each.service].wire_name)
-            for each in registry
+            (each.service, each.name): Validator(each, self._codecs[each.service].wire_name) for each in registry
         }
         self._has_dry_run = {
             (each.service, each.name): "DryRun" in input_members(get_operation_model(each.service, each.name))
@@ -262,9 +259,7 @@ class Gateway:
         token = client_tokens.read_token(call.parameters) if call.operation.mutates else None
         if token is None:
             return None
-        return TokenKey(
-            account_id=call.secret.account_id, region=self._region, operation=call.action, token=token
-        )
+        return TokenKey(account_id=call.secret.account_id, region=self._region, operation=call.action, token=token)
 
     def _make_reply(self, call: Call, status: int, body: bytes) -> Reply:
         content_type = self._codecs[call.service].content_type

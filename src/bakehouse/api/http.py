@@ -51,11 +51,7 @@ class _Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer an API request; a browser that only looks gets a line of text."""
-        if (
-            request.method in ("GET", "HEAD")
-            and not request.url.query
-            and "authorization" not in request.headers
-        ):
+        if request.method in ("GET", "HEAD") and not request.url.query and "authorization" not in request.headers:
             return PlainTextResponse(_WELCOME)
         try:
             return _respond(await self._answer(request))
@@ -64,17 +60,13 @@ class _Endpoint:
 
     async def _answer(self, request: Request) -> Reply:
         if self._waiting >= _MAX_WAITING:
-            return self._gateway.refuse(
-                errors.service_unavailable("Too many requests are waiting; try again.")
-            )
+            return self._gateway.refuse(errors.service_unavailable("Too many requests are waiting; try again."))
         self._waiting += 1
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 body = await _read_body(request)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads, self._gateway.answer, _make_request(request, body)
-            )
+            return await loop.run_in_executor(self._threads, self._gateway.answer, _make_request(request, body))
         except TimeoutError:
             return self._gateway.refuse(errors.request_timeout())
         except ApiError as error:
@@ -105,9 +97,7 @@ def _make_request(request: Request, body: bytes) -> HttpRequest:
         method=scope["method"],
         raw_path=scope.get("raw_path") or b"/",
         query=scope["query_string"],
-        headers=tuple(
-            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
-        ),
+        headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]),
         body=body,
     )
 

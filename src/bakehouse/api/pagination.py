@@ -79,9 +79,7 @@ class Pages:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def cut(
-        self, paged: Paged, scope: Sequence[str], parameters: Mapping[str, Any], reply: dict[str, Any]
-    ) -> None:
+    def cut(self, paged: Paged, scope: Sequence[str], parameters: Mapping[str, Any], reply: dict[str, Any]) -> None:
         """Leave one page in ``reply`` and write its NextToken.
 
         ``scope`` is what a token is bound to besides the parameters: account, service, operation. Raises

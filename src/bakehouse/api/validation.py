@@ -107,9 +107,7 @@ class Validator:
         for name, member in shape.members.items():
             below = rule.below(name)
             if (shape.name, name) in _ALWAYS_KEEPS_EMPTY:
-                (
-                    below if member.type_name == "string" else below.children.setdefault("[]", _Rule())
-                ).keeps_empty = True
+                (below if member.type_name == "string" else below.children.setdefault("[]", _Rule())).keeps_empty = True
             checks[name] = (self._wire_name(name, member), self._compile(member, below))
         required = [(name, checks[name][0]) for name in shape.required_members]
 

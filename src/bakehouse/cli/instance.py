@@ -31,9 +31,7 @@ def ssh(
         fail(f"{found['InstanceId']} has no public address (it is {found['State']['Name']})")
     program = shutil.which("ssh") or fail("there is no ssh here: apt-get install openssh-client")
     key = identity or find_private_key(settings, found.get("KeyName"))
-    words = ssh_arguments(
-        settings.state, instance_id=found["InstanceId"], address=address, user=user, key=key
-    )
+    words = ssh_arguments(settings.state, instance_id=found["InstanceId"], address=address, user=user, key=key)
     os.execv(program, ["ssh", *words, *(command or [])])  # noqa: S606  the user's own words, no shell here
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from bakehouse.paths import StateDirectory
 
 
-def ssh_arguments(
-    state: StateDirectory, *, instance_id: str, address: str, user: str, key: Path | None
-) -> list[str]:
+def ssh_arguments(state: StateDirectory, *, instance_id: str, address: str, user: str, key: Path | None) -> list[str]:
     """Return the words after ``ssh`` up to and including the host."""
     options = {
         "HostKeyAlias": instance_id,

@@ -1,6 +1,9 @@
-"""Block device mappings: which volumes an instance of an image gets."""
+"""Block device mappings: which volumes an instance of an image gets, and what a new image may name.
 
-from collections.abc import Mapping, Sequence
+Invariant: whatever passes here can be made: its size, type, device name and snapshot are checked.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +11,9 @@ from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Image, Snapshot
-from bakehouse.domain import snapshots
+from bakehouse.domain import snapshots, volume_types, volumes
 
-MAX_SIZE_GIB = 16_384
-_TYPES = frozenset({"gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"})
+_DEFAULT_TYPE = "gp3"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +33,15 @@ class PlannedVolume:
 def plan_volumes(
     session: Session, account_id: str, image: Image, overrides: Sequence[Mapping[str, Any]]
 ) -> list[PlannedVolume]:
-    """Merge overrides into the image's mappings by device name; root first."""
+    """Merge overrides into the image's mappings by device name; root first.
+
+    Raises what EC2 answers to RunInstances: InvalidBlockDeviceMapping for a mapping that cannot be made,
+    InvalidSnapshot.NotFound for a snapshot the account cannot see.
+    """
     merged: dict[str, Mapping[str, Any]] = {
-        one["DeviceName"]: one for one in image.block_device_mappings if "Ebs" in one
+        one["DeviceName"]: one["Ebs"] for one in image.block_device_mappings if "Ebs" in one
     }
-    for override in overrides:
-        name = override.get("DeviceName")
-        if not name:
-            raise errors.missing_parameter("DeviceName")
+    for name, override in by_device_name(overrides).items():
         if "NoDevice" in override:
             if name == image.root_device_name:
                 raise errors.block_device_mapping_invalid("The root device cannot be left out.")
@@ -46,52 +49,119 @@ def plan_volumes(
         elif "VirtualName" in override:
             continue  # instance store names; our types have none, and EC2 ignores them then
         else:
-            merged[name] = _merge(name, merged.get(name, {}), override.get("Ebs", {}))
-    ordered = sorted(merged.items(), key=lambda item: (item[0] != image.root_device_name, item[0]))
-    return [_plan(session, account_id, image, name, mapping["Ebs"]) for name, mapping in ordered]
+            merged[name] = _merge(name, merged.get(name), override.get("Ebs", {}))
+    if len(merged) > volumes.MAX_ATTACHED:
+        raise errors.block_device_mapping_invalid(f"An instance has at most {volumes.MAX_ATTACHED} volumes.")
+    # Whoever may launch the image may launch what it lies on.
+    known = snapshots.snapshot_ids_of(image)
+    root = image.root_device_name
+    ordered = sorted(merged.items(), key=lambda item: (item[0] != root, item[0]))
+    return [
+        plan_volume(session, account_id, name, ebs, known_snapshot_ids=known, is_root=name == root)
+        for name, ebs in ordered
+    ]
 
 
-def _merge(name: str, given: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    if given and override.get("SnapshotId", given["Ebs"].get("SnapshotId")) != given["Ebs"].get("SnapshotId"):
+def by_device_name(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return a request's mappings by device name; refuse a missing, malformed or repeated name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for mapping in mappings:
+        name = mapping.get("DeviceName")
+        if not name:
+            raise errors.missing_parameter("DeviceName")
+        if not volumes.is_device_name(name):
+            raise errors.block_device_mapping_invalid(f"Invalid device name {name}")
+        if name in found:
+            raise errors.block_device_mapping_invalid(
+                f"The device '{name}' is used in more than one block-device mapping"
+            )
+        found[name] = mapping
+    return found
+
+
+def _merge(name: str, given: Mapping[str, Any] | None, override: Mapping[str, Any]) -> dict[str, Any]:
+    if given is None:
+        return dict(override)
+    if "SnapshotId" in override and override["SnapshotId"] != given.get("SnapshotId"):
         raise errors.block_device_mapping_invalid(f"snapshotId cannot be modified on device {name}")
-    ebs = {**given.get("Ebs", {}), **override}
-    return {"DeviceName": name, "Ebs": ebs}
+    merged = {**given, **override}
+    if override.get("VolumeType", given.get("VolumeType")) != given.get("VolumeType"):
+        # The image's figures belong to the image's type.
+        for member in {"Iops", "Throughput"} - override.keys():
+            merged.pop(member, None)
+    return merged
 
 
-def _plan(session: Session, account_id: str, image: Image, name: str, ebs: Mapping[str, Any]) -> PlannedVolume:
-    if ebs.get("Encrypted"):
-        raise errors.unsupported_operation("Encrypted volumes are not supported.")
-    snapshot = _snapshot(session, account_id, image, ebs.get("SnapshotId"))
-    volume_type = ebs.get("VolumeType", "gp3")
-    if volume_type not in _TYPES:
-        raise errors.invalid_value_for("volumeType", volume_type)
-    size_gib = ebs.get("VolumeSize") or (snapshot.volume_size_gib if snapshot else None)
-    if size_gib is None or not 1 <= size_gib <= MAX_SIZE_GIB:
-        raise errors.block_device_mapping_invalid(f"Volume of device {name} needs a size of 1 to {MAX_SIZE_GIB} GiB")
+def plan_volume(
+    session: Session,
+    account_id: str,
+    name: str,
+    ebs: Mapping[str, Any],
+    *,
+    known_snapshot_ids: Collection[str] = (),
+    is_root: bool = False,
+) -> PlannedVolume:
+    """Check one EBS mapping. ``known_snapshot_ids`` may be used whoever owns them."""
+    if ebs.get("Encrypted") or "KmsKeyId" in ebs:
+        raise errors.unsupported_operation("Encrypted volumes are not supported by this service.")
+    snapshot = _snapshot(session, account_id, ebs.get("SnapshotId"), known_snapshot_ids)
+    volume_type = ebs.get("VolumeType", _DEFAULT_TYPE)
+    if is_root and not volume_types.can_boot(volume_type):
+        raise errors.block_device_mapping_invalid(f"A root volume cannot be of type {volume_type}.")
+    size_gib = ebs.get("VolumeSize", snapshot.volume_size_gib if snapshot else None)
+    if size_gib is None:
+        raise errors.block_device_mapping_invalid(f"Device {name} needs a volume size or a snapshot.")
     if snapshot is not None and size_gib < snapshot.volume_size_gib:
         raise errors.block_device_mapping_invalid(
             f"Volume of size {size_gib}GB is smaller than snapshot '{snapshot.snapshot_id}', expect size >= "
             f"{snapshot.volume_size_gib}GB"
         )
+    performance = volume_types.performance_of(volume_type, size_gib, ebs.get("Iops"), ebs.get("Throughput"))
     return PlannedVolume(
         device_name=name,
         size_gib=size_gib,
         snapshot_id=snapshot.snapshot_id if snapshot else None,
         volume_type=volume_type,
-        iops=ebs.get("Iops"),
-        throughput_mibps=ebs.get("Throughput"),
+        iops=performance.iops,
+        throughput_mibps=performance.throughput_mibps,
         delete_on_termination=ebs.get("DeleteOnTermination", True),
-        is_root=name == image.root_device_name,
+        is_root=is_root,
     )
 
 
-def _snapshot(session: Session, account_id: str, image: Image, snapshot_id: str | None) -> Snapshot | None:
+def image_mapping(planned: PlannedVolume, ebs: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping an image keeps, in the API's shape; performance only where it was asked for (``ebs``)."""
+    mapping: dict[str, Any] = {
+        "DeleteOnTermination": planned.delete_on_termination,
+        "VolumeSize": planned.size_gib,
+        "VolumeType": planned.volume_type,
+        "Encrypted": False,
+        **{member: ebs[member] for member in ("Iops", "Throughput") if ebs.get(member) is not None},
+    }
+    if planned.snapshot_id is not None:
+        mapping["SnapshotId"] = planned.snapshot_id
+    return {"DeviceName": planned.device_name, "Ebs": mapping}
+
+
+def registered_mappings(
+    session: Session, account_id: str, root_device_name: str, mappings: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Check RegisterImage's mappings and return what the image keeps, root first."""
+    given = {name: one["Ebs"] for name, one in by_device_name(mappings).items() if "Ebs" in one}
+    if "SnapshotId" not in given.get(root_device_name, {}):
+        raise errors.block_device_mapping_invalid(f"The root device {root_device_name} needs a snapshot.")
+    ordered = sorted(given.items(), key=lambda item: (item[0] != root_device_name, item[0]))
+    return [
+        image_mapping(plan_volume(session, account_id, name, ebs, is_root=name == root_device_name), ebs)
+        for name, ebs in ordered
+    ]
+
+
+def _snapshot(
+    session: Session, account_id: str, snapshot_id: str | None, known_snapshot_ids: Collection[str]
+) -> Snapshot | None:
     if snapshot_id is None:
         return None
-    if snapshot_id in snapshots.snapshot_ids_of(image):
-        # Whoever may launch the image may launch what it lies on.
+    if snapshot_id in known_snapshot_ids:
         return session.get_one(Snapshot, snapshot_id)
-    snapshot = snapshots.get(session, account_id, snapshot_id)
-    if snapshot.state != snapshots.COMPLETED:
-        raise errors.incorrect_state(f"Snapshot '{snapshot_id}' is not 'completed'.")
-    return snapshot
+    return snapshots.get_completed(session, account_id, snapshot_id)

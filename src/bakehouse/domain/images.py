@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
 from bakehouse import errors
-from bakehouse.database.models import Image, Instance, LaunchPermission, Snapshot, Volume, now
+from bakehouse.database.models import Image, Instance, LaunchPermission, Volume, now
 from bakehouse.domain import snapshots, tags
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -165,19 +165,18 @@ def _captured_mapping(
     }
 
 
-def create_from_snapshot(
+def register(
     session: Session,
     account_id: str,
     *,
-    snapshot_id: str,
     name: str,
     description: str,
     boot_mode: str,
     root_device_name: str,
-    is_public: bool,
+    mappings: list[dict[str, Any]],
+    is_public: bool = False,
 ) -> Image:
-    """Write an available image over one completed snapshot."""
-    snapshot = session.get_one(Snapshot, snapshot_id)
+    """Write an available image over completed snapshots; mappings from ``block_devices.registered_mappings``."""
     image = Image(
         image_id=new_id(Prefix.IMAGE),
         account_id=account_id,
@@ -187,18 +186,7 @@ def create_from_snapshot(
         is_public=is_public,
         boot_mode=boot_mode,
         root_device_name=root_device_name,
-        block_device_mappings=[
-            {
-                "DeviceName": root_device_name,
-                "Ebs": {
-                    "DeleteOnTermination": True,
-                    "SnapshotId": snapshot_id,
-                    "VolumeSize": snapshot.volume_size_gib,
-                    "VolumeType": "gp3",
-                    "Encrypted": False,
-                },
-            }
-        ],
+        block_device_mappings=mappings,
     )
     session.add(image)
     session.flush()

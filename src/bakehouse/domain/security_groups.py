@@ -139,8 +139,10 @@ def delete(session: Session, group: SecurityGroup) -> None:
     )
     if session.scalars(members).first() or session.scalars(named).first():
         raise errors.dependency_violation(f"resource {group.group_id} has a dependent object")
-    tags.delete_tags_of(session, group.group_id)
+    for resource_id in (group.group_id, *(rule.rule_id for rule in group.rules)):
+        tags.delete_tags_of(session, resource_id)
     session.delete(group)
+    session.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,8 @@ def authorize(
     present = {RuleData.of(rule) for rule in group.rules if rule.is_egress == is_egress}
     added = []
     for data, description in wanted:
+        if description and not (len(description) <= _MAX_TEXT and _TEXT.fullmatch(description)):
+            raise errors.invalid_parameter_value("Invalid rule description. It has up to 255 plain characters.")
         if data in present:
             raise errors.permission_duplicate(_describe(data))
         present.add(data)

@@ -37,6 +37,14 @@ def get(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
     return visible(session, account_id, [snapshot_id])[0]
 
 
+def get_completed(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
+    """Return one of the account's snapshots whose data is all there."""
+    snapshot = get(session, account_id, snapshot_id)
+    if snapshot.state != COMPLETED:
+        raise errors.incorrect_state(f"Snapshot '{snapshot_id}' is not 'completed'.")
+    return snapshot
+
+
 def create(session: Session, account_id: str, volume: Volume, description: str) -> Snapshot:
     """Write the pending snapshot of a volume."""
     snapshot = Snapshot(

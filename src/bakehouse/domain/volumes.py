@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Instance, Volume, now
 from bakehouse.domain import tags
+from bakehouse.domain.volume_types import Performance
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -36,13 +37,25 @@ def visible(session: Session, account_id: str, volume_ids: Sequence[str] = ()) -
     return found
 
 
+def is_device_name(name: str) -> bool:
+    """Tell whether EC2 takes the name for a volume of a Linux instance."""
+    return _DEVICE_NAME.fullmatch(name) is not None
+
+
 def get(session: Session, account_id: str, volume_id: str) -> Volume:
     """Return one of the account's volumes."""
     return visible(session, account_id, [volume_id])[0]
 
 
 def create(
-    session: Session, account_id: str, *, zone: str, size_gib: int, snapshot_id: str | None, volume_type: str
+    session: Session,
+    account_id: str,
+    *,
+    zone: str,
+    size_gib: int,
+    snapshot_id: str | None,
+    volume_type: str,
+    performance: Performance,
 ) -> Volume:
     """Write a volume that is being created."""
     volume = Volume(
@@ -51,6 +64,8 @@ def create(
         availability_zone=zone,
         size_gib=size_gib,
         volume_type=volume_type,
+        iops=performance.iops,
+        throughput_mibps=performance.throughput_mibps,
         snapshot_id=snapshot_id,
         captured_snapshot_id=snapshot_id,
         state="creating",
@@ -68,7 +83,7 @@ def attach(volume: Volume, instance: Instance, device_name: str) -> None:
         raise errors.volume_zone_mismatch(volume.volume_id, instance.instance_id)
     if instance.state not in {"running", "stopped"}:
         raise errors.incorrect_state(f"Instance '{instance.instance_id}' is not 'running' or 'stopped'.")
-    if not _DEVICE_NAME.fullmatch(device_name):
+    if not is_device_name(device_name):
         raise errors.invalid_value_for("device", device_name, "It is not a valid EBS device name.")
     if device_name in {one.device_name for one in instance.volumes}:
         raise ApiError(

@@ -18,6 +18,8 @@ from bakehouse.ids import Prefix, is_well_formed, new_id
 DEFAULT_VPC_CIDR = "172.31.0.0/16"
 _DEFAULT_SUBNET_PREFIX_LENGTH = 20
 ZONE_LETTERS = ("a", "b", "c")
+# How AWS shortens the compass in zone ids; other words give their first letter.
+_COMPASS = {"southeast": "se", "southwest": "sw", "northeast": "ne", "northwest": "nw"}
 _RESERVED_AT_START = 4
 _RESERVED_AT_END = 1
 
@@ -25,6 +27,14 @@ _RESERVED_AT_END = 1
 def zone_names(region: str) -> tuple[str, ...]:
     """Return the availability zones of the region; they share this host."""
     return tuple(f"{region}{letter}" for letter in ZONE_LETTERS)
+
+
+def zone_id(zone: str) -> str:
+    """Return a zone's id in AWS's manner: ``us-east-1a`` is ``use1-az1``."""
+    region, number = zone[:-1], ZONE_LETTERS.index(zone[-1]) + 1
+    area, *compass = region.split("-")
+    short = area + "".join(_COMPASS.get(word, word[:1]) for word in compass)
+    return f"{short}-az{number}"
 
 
 def create_default_vpc(session: Session, account_id: str, *, region: str) -> Vpc:

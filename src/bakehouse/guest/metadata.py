@@ -219,9 +219,7 @@ def parse_head(head: bytes) -> Request | None:
     )
 
 
-async def _write_reply(
-    writer: asyncio.StreamWriter, reply: Reply, *, keeps_alive: bool, is_head: bool
-) -> None:
+async def _write_reply(writer: asyncio.StreamWriter, reply: Reply, *, keeps_alive: bool, is_head: bool) -> None:
     hop_limit = _FAR if reply.hop_limit is None else max(1, min(_FAR, reply.hop_limit))
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
     lines = [

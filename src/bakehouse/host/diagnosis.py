@@ -176,9 +176,7 @@ def _check_qemu() -> Iterator[Finding]:
     match = re.search(r"version (\d+)\.(\d+)", text)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version < _OLDEST_QEMU:
-        yield _error(
-            "qemu", f"{text.splitlines()[0]} is too old", "install QEMU 7.2 or newer (Debian 12 has it)"
-        )
+        yield _error("qemu", f"{text.splitlines()[0]} is too old", "install QEMU 7.2 or newer (Debian 12 has it)")
     else:
         yield _ok("qemu", f"{version[0]}.{version[1]}")
 

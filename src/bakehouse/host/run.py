@@ -93,9 +93,7 @@ def start_detached(argv: Sequence[str | Path], *, log: Path) -> subprocess.Popen
 
 
 @contextmanager
-def start_program(
-    argv: Sequence[str | Path], *, log: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def start_program(argv: Sequence[str | Path], *, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program beside us for the length of a ``with`` block; it is ended on the way out."""
     words = [str(word) for word in argv]
     with log.open("ab") if log else Path(os.devnull).open("ab") as output:

@@ -139,9 +139,7 @@ def _give_up_privileges(uid: int | None) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if _status("CapEff") >> _CAP_SETPCAP & 1:
         for capability in range(_last_capability() + 1):
-            _check(
-                libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "drop a capability from the bounding set"
-            )
+            _check(libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "drop a capability from the bounding set")
         _check(libc.prctl(_PR_SET_SECUREBITS, _SECUREBITS, 0, 0, 0), "lock the secure bits")
     if uid is not None:
         os.setgroups([])

@@ -38,7 +38,7 @@ from bakehouse.network.namespace import (
 from bakehouse.network.public_addresses import PublicAddresses
 from bakehouse.network.services import NamespaceServices, ServeMetadata, SocketPool
 from bakehouse.network.spec import GroupSpec, InterfaceSpec, NetworkError, VpcSpec
-from bakehouse.network.uplink import start_uplink
+from bakehouse.network.uplink_keeper import UplinkKeeper
 from bakehouse.paths import StateDirectory
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,6 @@ log = logging.getLogger(__name__)
 _IP_BATCH = ("ip", "-batch", "-")
 _IP_BATCH_ALL = ("ip", "-force", "-batch", "-")
 _NFT = ("nft", "-f", "-")
-_UPLINK_LABEL = "uplink"
-_UPLINK_BACKOFF_S = (0.2, 1.0, 5.0, 30.0)
 _AGENT_WAIT_S = 30.0
 _TAP_TRIES = 40
 _TAP_PAUSE_S = 0.05
@@ -87,9 +85,7 @@ class VpcPlumbing:
         self._applying = asyncio.Lock()
         self._wanted_version = self._applied_version = 0
         self._table: str | None = None
-        self._uplink_lock = asyncio.Lock()
-        self._uplink_watch: int | None = None
-        self._uplink_failures = 0
+        self._uplink = UplinkKeeper(spec, around.state, get_agent=self._get_agent, has_agent=self._agent_ready.is_set)
         self._repairs: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._zone = self._make_zone()
@@ -110,7 +106,7 @@ class VpcPlumbing:
                 await self._apply_firewall()
             await agent.sysctl(FORWARDING)
             self._services = await self._start_services(agent)
-            await self._ensure_uplink()
+            await self._uplink.ensure(self._namespaces)
         except BaseException:
             await self.close(is_final=is_new)
             raise
@@ -120,7 +116,7 @@ class VpcPlumbing:
         self._is_closed = True
         for task in self._repairs:
             task.cancel()
-        self._unwatch_uplink()
+        self._uplink.close()
         self._public.close()
         self._streams.close()
         self._datagrams.close()
@@ -203,61 +199,7 @@ class VpcPlumbing:
         agent = await AgentClient.connect(self._around.state.vpc(self.spec.vpc_id).agent_socket)
         await self._take_on(agent)
         await self._apply_firewall()
-        await self._ensure_uplink()
-
-    async def _ensure_uplink(self) -> None:
-        """Start the uplink unless the agent holds a living one; then watch it."""
-        async with self._uplink_lock:
-            agent = await self._get_agent()
-            status = await agent.status()
-            pid = status.held[_UPLINK_LABEL]["pid"] if _UPLINK_LABEL in status.held else None
-            if pid is None:
-                assert self._namespaces is not None
-                started = await asyncio.to_thread(start_uplink, self.spec, self._around.state, self._namespaces)
-                try:
-                    await agent.hold(_UPLINK_LABEL, started.life_fd, {"pid": started.pid})
-                finally:
-                    os.close(started.life_fd)
-                pid = started.pid
-            self._watch_uplink(pid)
-
-    def _watch_uplink(self, pid: int) -> None:
-        self._unwatch_uplink()
-        try:
-            self._uplink_watch = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._uplink_ended()
-            return
-        asyncio.get_running_loop().add_reader(self._uplink_watch, self._uplink_ended)
-
-    def _unwatch_uplink(self) -> None:
-        if self._uplink_watch is not None:
-            asyncio.get_running_loop().remove_reader(self._uplink_watch)
-            os.close(self._uplink_watch)
-            self._uplink_watch = None
-
-    def _uplink_ended(self) -> None:
-        self._unwatch_uplink()
-        if self._is_closed or not self._agent_ready.is_set():
-            return  # without an agent it had to end; the new agent gets a new one
-        log.warning("%s: its uplink ended; starting it again", self.spec.vpc_id)
-        self._start_repair(self._restart_uplink())
-
-    async def _restart_uplink(self) -> None:
-        while not self._is_closed:
-            pause_s = _UPLINK_BACKOFF_S[min(self._uplink_failures, len(_UPLINK_BACKOFF_S) - 1)]
-            self._uplink_failures += 1
-            await asyncio.sleep(pause_s)
-            try:
-                await self._ensure_uplink()
-            except NetworkError:
-                log.exception("%s: the uplink could not be started", self.spec.vpc_id)
-                continue
-            asyncio.get_running_loop().call_later(60, self._forgive_uplink)
-            return
-
-    def _forgive_uplink(self) -> None:
-        self._uplink_failures = 0
+        await self._uplink.ensure(self._namespaces)
 
     def _start_repair(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -279,7 +221,8 @@ class VpcPlumbing:
             for interface in interfaces:
                 self._check(interface)
                 self.interfaces[interface.interface_id] = interface
-            await self._settle()
+            if self.interfaces or not self._has_inherited_rules():
+                await self._settle()
 
     async def add_interface(self, interface: InterfaceSpec) -> int:
         """Make the tap of a machine about to start and open the way to it; return the tap's descriptor."""
@@ -317,12 +260,16 @@ class VpcPlumbing:
 
     async def refresh_firewall(self) -> None:
         """Render again, because the host's addresses changed; not before machines found again are known."""
-        if self._applied_version:
+        if not self._has_inherited_rules():
             await self._apply_firewall()
 
     def endpoints(self, interface_id: str) -> dict[int, int]:
         """See PublicAddresses.endpoints."""
         return self._public.endpoints(interface_id)
+
+    def _has_inherited_rules(self) -> bool:
+        """Tell whether an earlier service's rules are in force: better than none while no machine is known."""
+        return self._table is not None and not self._applied_version
 
     def _check(self, interface: InterfaceSpec) -> None:
         if interface.vpc_id != self.spec.vpc_id:

@@ -136,9 +136,7 @@ class Bases:
             part.rename(path)
         return path
 
-    def _write_blocks(
-        self, snapshot_id: str, manifest: Manifest, descriptor: int, progress: Progress
-    ) -> None:
+    def _write_blocks(self, snapshot_id: str, manifest: Manifest, descriptor: int, progress: Progress) -> None:
         def write_block(item: tuple[int, Digest]) -> None:
             index, digest = item
             try:

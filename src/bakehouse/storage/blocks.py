@@ -96,9 +96,7 @@ class BlockStore:
             # Looked at first, so that a forged frame cannot make us allocate gigabytes.
             if zstandard.get_frame_parameters(stored).content_size != BLOCK_SIZE:
                 raise BlockDamaged(digest, "it is not the frame of one block")
-            return self._codec.decompressor.decompress(
-                stored, max_output_size=BLOCK_SIZE, allow_extra_data=False
-            )
+            return self._codec.decompressor.decompress(stored, max_output_size=BLOCK_SIZE, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise BlockDamaged(digest, str(error)) from error
 

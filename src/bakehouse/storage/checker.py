@@ -44,9 +44,7 @@ class Finding:
     digest: Digest | None = None
 
 
-def check(
-    snapshots: Snapshots, snapshot_ids: Iterable[str], *, progress: Progress = ignore_progress
-) -> list[Finding]:
+def check(snapshots: Snapshots, snapshot_ids: Iterable[str], *, progress: Progress = ignore_progress) -> list[Finding]:
     """Read every block of these snapshots; return what is wrong, an empty list when nothing is.
 
     Writers may run meanwhile, the collector may not: the store's lock is held. StoreBusy.
@@ -58,9 +56,7 @@ def check(
             try:
                 manifests[snapshot_id] = snapshots.read(snapshot_id)
             except (ManifestMissing, ManifestDamaged) as error:
-                findings.append(
-                    Finding(snapshot_id=snapshot_id, trouble=_TROUBLES[type(error)], message=str(error))
-                )
+                findings.append(Finding(snapshot_id=snapshot_id, trouble=_TROUBLES[type(error)], message=str(error)))
         bad = _find_bad_blocks(snapshots, manifests, progress)
     return findings + _places(manifests, bad)
 

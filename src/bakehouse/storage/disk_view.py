@@ -91,9 +91,7 @@ class DiskViewSource:
             requests_left = self.size_bytes // BLOCK_SIZE + 1000
             while offset < self.size_bytes:
                 if requests_left == 0:
-                    raise SourceError(
-                        f"{self._view.export_name}: the server describes its disk crumb by crumb"
-                    )
+                    raise SourceError(f"{self._view.export_name}: the server describes its disk crumb by crumb")
                 requests_left -= 1
                 answers = connection.block_status(offset, min(self.size_bytes - offset, MAX_STATUS_BYTES))
                 for extent in self._merged(answers, self.size_bytes - offset):
@@ -124,9 +122,7 @@ class DiskViewSource:
         connection.close()
         if missing:
             raise SourceError(f"{self._view.export_name}: the server does not offer {', '.join(missing)}")
-        raise SourceError(
-            f"{self._view.export_name}: a disk of {size_bytes} bytes, expected {self._view.size_bytes}"
-        )
+        raise SourceError(f"{self._view.export_name}: a disk of {size_bytes} bytes, expected {self._view.size_bytes}")
 
     def _merged(self, answers: dict[str, list[tuple[int, int]]], remaining: int) -> Iterator[Extent]:
         """Lay the contexts' extents over each other, as far as all of them reach and the disk goes."""

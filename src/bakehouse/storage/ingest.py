@@ -84,9 +84,7 @@ def ingest(
     )
 
 
-def _block_reader(
-    source: Source, store: BlockStore, parent: Manifest | None, tally: _Tally
-) -> Callable[[int], None]:
+def _block_reader(source: Source, store: BlockStore, parent: Manifest | None, tally: _Tally) -> Callable[[int], None]:
     """Return one worker's function: read, test for zero, hash, store one block, all in one reused buffer."""
     buffer = bytearray(BLOCK_SIZE)
 

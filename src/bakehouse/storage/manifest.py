@@ -89,9 +89,7 @@ def decode(data: bytes) -> Manifest:
     digests_at = _HEADER.size + run_count * _RUN.size
     checksum_at = digests_at + digest_count * DIGEST_SIZE
     if len(data) != checksum_at + DIGEST_SIZE:
-        raise ManifestDamaged(
-            f"a manifest of {len(data)} bytes, where its header says {checksum_at + DIGEST_SIZE}"
-        )
+        raise ManifestDamaged(f"a manifest of {len(data)} bytes, where its header says {checksum_at + DIGEST_SIZE}")
     if blake3(memoryview(data)[:checksum_at]).digest() != data[checksum_at:]:
         raise ManifestDamaged("the checksum is wrong")
     indexes = _decode_runs(data[_HEADER.size : digests_at], digest_count)

@@ -71,9 +71,7 @@ def compare(sample: Path, scratch: Path, *, rounds: int = 3) -> Comparison:
         place.mkdir()
         results.append((measure_bare(sample, place), measure_ingest(sample, place), measure_hydrate(place)))
         shutil.rmtree(place)
-    bare, ingest, hydrate = (
-        max(rates, key=lambda rate: rate.mib_per_s) for rates in zip(*results, strict=True)
-    )
+    bare, ingest, hydrate = (max(rates, key=lambda rate: rate.mib_per_s) for rates in zip(*results, strict=True))
     return Comparison(bare=bare, ingest=ingest, hydrate=hydrate)
 
 
@@ -85,9 +83,7 @@ def measure_bare(path: Path, scratch: Path) -> Rate:
         outputs: list[int] = []
 
         def make_worker() -> Callable[[int], None]:
-            output = os.open(
-                scratch / f"bare-{time.monotonic_ns()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
-            )
+            output = os.open(scratch / f"bare-{time.monotonic_ns()}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             outputs.append(output)
             compressor = zstandard.ZstdCompressor(level=1)
             buffer = bytearray(BLOCK_SIZE)

@@ -57,9 +57,7 @@ def _translated(action: str) -> Iterator[None]:
 class ObjectStore:
     """Objects in one backend; every method may be called from any thread."""
 
-    def __init__(
-        self, backend: "LocalStore | MemoryStore | S3Store", *, directory: Path | None = None
-    ) -> None:
+    def __init__(self, backend: "LocalStore | MemoryStore | S3Store", *, directory: Path | None = None) -> None:
         self._backend = backend
         self._directory = directory
 
@@ -118,9 +116,7 @@ class ObjectStore:
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, None when there is none."""
         try:
-            if (
-                self._directory is not None
-            ):  # 60 times faster than asking obstore; ingest asks for every block
+            if self._directory is not None:  # 60 times faster than asking obstore; ingest asks for every block
                 return (self._directory / key).stat().st_size
             with _translated(f"looking at {key}"):
                 return obstore.head(self._backend, key)["size"]

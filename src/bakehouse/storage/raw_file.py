@@ -57,9 +57,7 @@ class RawFile:
             except OSError as error:
                 raise SourceError(f"{self._path}: {error.strerror} at byte {offset + filled}") from error
             if count == 0:
-                raise SourceError(
-                    f"{self._path}: ends at byte {offset + filled}; it was cut while being read"
-                )
+                raise SourceError(f"{self._path}: ends at byte {offset + filled}; it was cut while being read")
             filled += count
 
     def _seek(self, offset: int, whence: int) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from bakehouse.database.models import Image, Snapshot, now
 from bakehouse.database.session import Database
-from bakehouse.domain import accounts, images, snapshots
+from bakehouse.domain import accounts, block_devices, images, snapshots
 from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
 from bakehouse.host.files import make_private_directory
 from bakehouse.host.run import Credentials, run
@@ -151,14 +151,15 @@ def _add(
         taken = store.take(snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total))
     with database.transaction() as session:
         snapshots.complete(session, snapshot_id, taken.stored_bytes)
-        created = images.create_from_snapshot(
+        root = {"DeviceName": image.root_device_name, "Ebs": {"SnapshotId": snapshot_id}}
+        created = images.register(
             session,
             owner,
-            snapshot_id=snapshot_id,
             name=_free_name(image.name, {one.name for one in session.scalars(select(Image))}),
             description=description,
             boot_mode=image.boot_mode,
             root_device_name=image.root_device_name,
+            mappings=block_devices.registered_mappings(session, owner, image.root_device_name, [root]),
             is_public=True,
         )
         return created.image_id

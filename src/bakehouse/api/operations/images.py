@@ -9,7 +9,7 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import accounts, images, instances, snapshots, tags
+from bakehouse.domain import accounts, block_devices, images, instances, snapshots, tags
 
 
 def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, str]) -> dict[str, Any]:
@@ -165,9 +165,7 @@ def _is_executable(image: Image, users: set[str], account_id: str) -> bool:
     mutates=True,
     honours=(
         "Architecture",
-        "BlockDeviceMappings[].DeviceName",
-        "BlockDeviceMappings[].Ebs.DeleteOnTermination",
-        "BlockDeviceMappings[].Ebs.SnapshotId",
+        "BlockDeviceMappings",
         "BootMode",
         "Description",
         "Name",
@@ -183,22 +181,15 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
     images.check_description(request.get("Description", ""))
     if request.get("Architecture", "x86_64") != "x86_64":
         raise errors.unsupported_operation("Only images of architecture x86_64 can be registered.")
-    mappings = request.get("BlockDeviceMappings", ())
     root = request.get("RootDeviceName", "/dev/sda1")
-    if len(mappings) != 1 or mappings[0].get("DeviceName") != root or "SnapshotId" not in mappings[0].get("Ebs", {}):
-        raise errors.block_device_mapping_invalid(f"One mapping is needed: a snapshot for the root device {root}.")
-    snapshot = snapshots.get(session, account_id, mappings[0]["Ebs"]["SnapshotId"])
-    if snapshot.state != snapshots.COMPLETED:
-        raise errors.incorrect_state(f"Snapshot '{snapshot.snapshot_id}' is not 'completed'.")
-    image = images.create_from_snapshot(
+    image = images.register(
         session,
         account_id,
-        snapshot_id=snapshot.snapshot_id,
         name=request["Name"],
         description=request.get("Description", ""),
         boot_mode=request.get("BootMode", "legacy-bios"),
         root_device_name=root,
-        is_public=False,
+        mappings=block_devices.registered_mappings(session, account_id, root, request.get("BlockDeviceMappings", ())),
     )
     _tag(context, image, request.get("TagSpecifications", ()))
     return {"ImageId": image.image_id}

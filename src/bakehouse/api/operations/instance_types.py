@@ -8,17 +8,22 @@ from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.domain import vpcs
 from bakehouse.domain.instance_types import INSTANCE_TYPES, InstanceType, select_types
+from bakehouse.domain.volumes import MAX_ATTACHED
 
 
 def _type_item(one: InstanceType) -> dict[str, Any]:
     return {
+        "AutoRecoverySupported": False,
         "BareMetal": False,
-        "BurstablePerformanceSupported": one.is_burstable,
+        # Nothing is throttled here, so there are no CPU credits, whatever the family.
+        "BurstablePerformanceSupported": False,
         "CurrentGeneration": one.is_current_generation,
         "DedicatedHostsSupported": False,
         "EbsInfo": {
+            "AttachmentLimitType": "dedicated",
             "EbsOptimizedSupport": "unsupported",
             "EncryptionSupport": "unsupported",
+            "MaximumEbsAttachments": MAX_ATTACHED,
             "NvmeSupport": "unsupported",
         },
         "FreeTierEligible": one.is_free_tier,
@@ -27,17 +32,34 @@ def _type_item(one: InstanceType) -> dict[str, Any]:
         "InstanceType": one.name,
         "MemoryInfo": {"SizeInMiB": one.memory_mib},
         "NetworkInfo": {
+            "DefaultNetworkCardIndex": 0,
             "EfaSupported": False,
-            "Ipv6Supported": False,
-            "MaximumNetworkInterfaces": 1,
+            "EnaSrdSupported": False,
+            "EnaSupport": "unsupported",
+            "EncryptionInTransitSupported": False,
             "Ipv4AddressesPerInterface": 1,
+            "Ipv6AddressesPerInterface": 0,
+            "Ipv6Supported": False,
+            "MaximumNetworkCards": 1,
+            "MaximumNetworkInterfaces": 1,
+            "NetworkCards": [{"MaximumNetworkInterfaces": 1, "NetworkCardIndex": 0}],
         },
+        "NitroEnclavesSupport": "unsupported",
+        "NitroTpmSupport": "unsupported",
+        "PhcSupport": "unsupported",
+        "PlacementGroupInfo": {"SupportedStrategies": []},
         "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
         "SupportedBootModes": ["legacy-bios", "uefi"],
         "SupportedRootDeviceTypes": ["ebs"],
         "SupportedUsageClasses": ["on-demand"],
         "SupportedVirtualizationTypes": ["hvm"],
-        "VCpuInfo": {"DefaultVCpus": one.vcpus, "DefaultCores": one.vcpus, "DefaultThreadsPerCore": 1},
+        "VCpuInfo": {
+            "DefaultCores": one.vcpus,
+            "DefaultThreadsPerCore": 1,
+            "DefaultVCpus": one.vcpus,
+            "ValidCores": [one.vcpus],
+            "ValidThreadsPerCore": [1],
+        },
     }
 
 
@@ -49,18 +71,45 @@ def _type_item(one: InstanceType) -> dict[str, Any]:
     filters=FilterTable(
         item="InstanceTypes[]",
         paths={
+            "auto-recovery-supported": "AutoRecoverySupported",
             "bare-metal": "BareMetal",
             "burstable-performance-supported": "BurstablePerformanceSupported",
             "current-generation": "CurrentGeneration",
+            "dedicated-hosts-supported": "DedicatedHostsSupported",
+            "ebs-info.attachment-limit-type": "EbsInfo.AttachmentLimitType",
+            "ebs-info.ebs-optimized-support": "EbsInfo.EbsOptimizedSupport",
+            "ebs-info.encryption-support": "EbsInfo.EncryptionSupport",
+            "ebs-info.maximum-ebs-attachments": "EbsInfo.MaximumEbsAttachments",
+            "ebs-info.nvme-support": "EbsInfo.NvmeSupport",
             "free-tier-eligible": "FreeTierEligible",
+            "hibernation-supported": "HibernationSupported",
+            "hypervisor": "Hypervisor",
+            "instance-storage-supported": "InstanceStorageSupported",
             "instance-type": "InstanceType",
             "memory-info.size-in-mib": "MemoryInfo.SizeInMiB",
+            "network-info.efa-supported": "NetworkInfo.EfaSupported",
+            "network-info.ena-support": "NetworkInfo.EnaSupport",
+            "network-info.encryption-in-transit-supported": "NetworkInfo.EncryptionInTransitSupported",
+            "network-info.ipv4-addresses-per-interface": "NetworkInfo.Ipv4AddressesPerInterface",
+            "network-info.ipv6-addresses-per-interface": "NetworkInfo.Ipv6AddressesPerInterface",
+            "network-info.ipv6-supported": "NetworkInfo.Ipv6Supported",
+            "network-info.maximum-network-cards": "NetworkInfo.MaximumNetworkCards",
+            "network-info.maximum-network-interfaces": "NetworkInfo.MaximumNetworkInterfaces",
+            "network-info.network-performance": "NetworkInfo.NetworkPerformance",
+            "nitro-enclaves-support": "NitroEnclavesSupport",
+            "nitro-tpm-support": "NitroTpmSupport",
             "processor-info.supported-architecture": "ProcessorInfo.SupportedArchitectures[]",
+            "processor-info.supported-features": "ProcessorInfo.SupportedFeatures[]",
+            "processor-info.sustained-clock-speed-in-ghz": "ProcessorInfo.SustainedClockSpeedInGhz",
             "supported-boot-mode": "SupportedBootModes[]",
             "supported-root-device-type": "SupportedRootDeviceTypes[]",
             "supported-usage-class": "SupportedUsageClasses[]",
             "supported-virtualization-type": "SupportedVirtualizationTypes[]",
+            "vcpu-info.default-cores": "VCpuInfo.DefaultCores",
+            "vcpu-info.default-threads-per-core": "VCpuInfo.DefaultThreadsPerCore",
             "vcpu-info.default-vcpus": "VCpuInfo.DefaultVCpus",
+            "vcpu-info.valid-cores": "VCpuInfo.ValidCores[]",
+            "vcpu-info.valid-threads-per-core": "VCpuInfo.ValidThreadsPerCore[]",
         },
     ),
     paged=Paged(result="InstanceTypes", minimum=5, maximum=100, ids=("InstanceTypes",), key="InstanceType"),
@@ -84,7 +133,12 @@ def describe_instance_types(context: RequestContext, request: Parameters) -> Rep
 def describe_instance_type_offerings(context: RequestContext, request: Parameters) -> Reply:
     """Every type is offered in every zone."""
     kind = request.get("LocationType", "region")
-    places = vpcs.zone_names(context.region) if kind == "availability-zone" else (context.region,)
+    zones = vpcs.zone_names(context.region)
+    places = {
+        "availability-zone": zones,
+        "availability-zone-id": tuple(vpcs.zone_id(zone) for zone in zones),
+        "outpost": (),
+    }.get(kind, (context.region,))
     return {
         "InstanceTypeOfferings": [
             {"InstanceType": name, "Location": place, "LocationType": kind}

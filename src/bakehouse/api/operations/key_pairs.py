@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.registry import operation
@@ -78,6 +79,8 @@ def describe_key_pairs(context: RequestContext, request: Parameters) -> Reply:
 @operation("ec2", "DeleteKeyPair", mutates=True, honours=("KeyName", "KeyPairId"))
 def delete_key_pair(context: RequestContext, request: Parameters) -> Reply:
     """Delete a key pair; one that does not exist is fine."""
+    if "KeyName" not in request and "KeyPairId" not in request:
+        raise errors.missing_parameter("KeyName")
     found = key_pairs.delete(
         context.session,
         context.account_id,

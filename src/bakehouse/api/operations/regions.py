@@ -31,13 +31,19 @@ def describe_regions(context: RequestContext, request: Parameters) -> Reply:
     "ec2",
     "DescribeAvailabilityZones",
     mutates=False,
-    honours=("AllAvailabilityZones", "ZoneNames"),
+    honours=("AllAvailabilityZones", "ZoneIds", "ZoneNames"),
     filters=FilterTable(
         item="AvailabilityZones[]",
         paths={
+            "group-long-name": "GroupLongName",
+            "group-name": "GroupName",
+            "message": "Messages[].Message",
             "opt-in-status": "OptInStatus",
+            "parent-zone-id": "ParentZoneId",
+            "parent-zone-name": "ParentZoneName",
             "region-name": "RegionName",
             "state": "State",
+            "zone-id": "ZoneId",
             "zone-name": "ZoneName",
             "zone-type": "ZoneType",
         },
@@ -46,10 +52,14 @@ def describe_regions(context: RequestContext, request: Parameters) -> Reply:
 def describe_availability_zones(context: RequestContext, request: Parameters) -> Reply:
     """The zones; they share this host."""
     names = vpcs.zone_names(context.region)
+    ids = {vpcs.zone_id(name): name for name in names}
     for name in request.get("ZoneNames", ()):
         if name not in names:
             raise errors.invalid_parameter_value(f"Invalid availability zone: [{name[:64]}]")
-    wanted = request.get("ZoneNames") or names
+    for zone_id in request.get("ZoneIds", ()):
+        if zone_id not in ids:
+            raise errors.invalid_parameter_value(f"Invalid availability zone-id: [{zone_id[:64]}]")
+    wanted = {*request.get("ZoneNames", ()), *(ids[zone_id] for zone_id in request.get("ZoneIds", ()))} or set(names)
     return {
         "AvailabilityZones": [
             {
@@ -59,6 +69,7 @@ def describe_availability_zones(context: RequestContext, request: Parameters) ->
                 "OptInStatus": "opt-in-not-required",
                 "RegionName": context.region,
                 "State": "available",
+                "ZoneId": vpcs.zone_id(name),
                 "ZoneName": name,
                 "ZoneType": "availability-zone",
             }

@@ -1,6 +1,7 @@
 """Security groups and their rules; each change is followed by ``apply_firewall``."""
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from bakehouse.domain.security_groups import RuleData
 _PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
 _WITH_PORTS = {"tcp", "udp", "icmp", "icmpv6"}
 _MAX_PORT = 65535
+_MAX_PROTOCOL = 255
+# ipaddress also takes netmasks and zones, which EC2 does not.
+_CIDR = re.compile(r"[0-9a-fA-F:.]+/[0-9]{1,3}")
 
 
 def _apply(context: RequestContext, group: SecurityGroup) -> None:
@@ -45,7 +49,7 @@ def create_security_group(context: RequestContext, request: Parameters) -> Reply
     group = security_groups.create(session, account_id, vpc.vpc_id, request["GroupName"], request["Description"])
     wanted = tags.tags_for(request.get("TagSpecifications"), "security-group")
     tags.put_tags(session, account_id, group.group_id, "security-group", wanted)
-    return {"GroupId": group.group_id, "Tags": wanted}
+    return {"GroupId": group.group_id, "SecurityGroupArn": _group_arn(context, group), "Tags": wanted}
 
 
 @operation("ec2", "DeleteSecurityGroup", mutates=True, honours=("GroupId", "GroupName"))
@@ -55,6 +59,10 @@ def delete_security_group(context: RequestContext, request: Parameters) -> Reply
     security_groups.delete(context.session, group)
     _apply(context, group)
     return {"Return": True, "GroupId": group.group_id}
+
+
+def _group_arn(context: RequestContext, group: SecurityGroup) -> str:
+    return f"arn:aws:ec2:{context.region}:{group.account_id}:security-group/{group.group_id}"
 
 
 def _group(context: RequestContext, request: Parameters) -> SecurityGroup:
@@ -91,6 +99,21 @@ def _permission_items(group: SecurityGroup, *, is_egress: bool) -> list[dict[str
     return list(merged.values())
 
 
+def _permission_filters(prefix: str, member: str) -> dict[str, str]:
+    paths = {
+        "cidr": "IpRanges[].CidrIp",
+        "from-port": "FromPort",
+        "group-id": "UserIdGroupPairs[].GroupId",
+        "group-name": "UserIdGroupPairs[].GroupName",
+        "ipv6-cidr": "Ipv6Ranges[].CidrIpv6",
+        "prefix-list-id": "PrefixListIds[].PrefixListId",
+        "protocol": "IpProtocol",
+        "to-port": "ToPort",
+        "user-id": "UserIdGroupPairs[].UserId",
+    }
+    return {f"{prefix}.{name}": f"{member}[].{path}" for name, path in paths.items()}
+
+
 @operation(
     "ec2",
     "DescribeSecurityGroups",
@@ -100,19 +123,12 @@ def _permission_items(group: SecurityGroup, *, is_egress: bool) -> list[dict[str
         item="SecurityGroups[]",
         paths={
             "description": "Description",
-            "egress.ip-permission.cidr": "IpPermissionsEgress[].IpRanges[].CidrIp",
-            "egress.ip-permission.from-port": "IpPermissionsEgress[].FromPort",
-            "egress.ip-permission.protocol": "IpPermissionsEgress[].IpProtocol",
-            "egress.ip-permission.to-port": "IpPermissionsEgress[].ToPort",
             "group-id": "GroupId",
             "group-name": "GroupName",
-            "ip-permission.cidr": "IpPermissions[].IpRanges[].CidrIp",
-            "ip-permission.from-port": "IpPermissions[].FromPort",
-            "ip-permission.group-id": "IpPermissions[].UserIdGroupPairs[].GroupId",
-            "ip-permission.protocol": "IpPermissions[].IpProtocol",
-            "ip-permission.to-port": "IpPermissions[].ToPort",
             "owner-id": "OwnerId",
             "vpc-id": "VpcId",
+            **_permission_filters("ip-permission", "IpPermissions"),
+            **_permission_filters("egress.ip-permission", "IpPermissionsEgress"),
         },
         tags="Tags",
     ),
@@ -133,6 +149,7 @@ def describe_security_groups(context: RequestContext, request: Parameters) -> Re
                 "IpPermissions": _permission_items(one, is_egress=False),
                 "IpPermissionsEgress": _permission_items(one, is_egress=True),
                 "OwnerId": one.account_id,
+                "SecurityGroupArn": _group_arn(context, one),
                 "Tags": own_tags.get(one.group_id, []),
                 "VpcId": one.vpc_id,
             }
@@ -229,8 +246,10 @@ def _rules_of(
 
 def _ports(permission: dict[str, Any]) -> tuple[str, int, int]:
     given = str(permission.get("IpProtocol", "")).lower()
+    if given.isascii() and given.isdecimal():
+        given = str(int(given))
     protocol = _PROTOCOL_NAMES.get(given, given)
-    is_number = protocol.isdecimal() and int(protocol) < 256
+    is_number = protocol.isascii() and protocol.isdecimal() and int(protocol) <= _MAX_PROTOCOL
     if protocol not in _WITH_PORTS and protocol != "-1" and not is_number:
         raise errors.invalid_value_for("protocol", given, "It is a name, a number or -1.")
     if protocol not in _WITH_PORTS:
@@ -247,12 +266,15 @@ def _ports(permission: dict[str, Any]) -> tuple[str, int, int]:
 
 
 def _cidr(text: str, version: int) -> str:
+    malformed = errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed")
+    if not _CIDR.fullmatch(text):
+        raise malformed
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed") from None
-    if network.version != version or "/" not in text:
-        raise errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed")
+        raise malformed from None
+    if network.version != version:
+        raise malformed
     return str(network)
 
 
@@ -275,9 +297,24 @@ def _revoke(context: RequestContext, request: Parameters, *, is_egress: bool) ->
     rule_ids = request.get("SecurityGroupRuleIds", ())
     if not unwanted and not rule_ids:
         raise errors.missing_parameter("IpPermissions")
-    security_groups.revoke(context.session, group, is_egress=is_egress, unwanted=unwanted, rule_ids=rule_ids)
+    revoked = security_groups.revoke(context.session, group, is_egress=is_egress, unwanted=unwanted, rule_ids=rule_ids)
     _apply(context, group)
-    return {"Return": True}
+    return {"Return": True, "RevokedSecurityGroupRules": [_revoked_item(rule) for rule in revoked]}
+
+
+def _revoked_item(rule: SecurityGroupRule) -> dict[str, Any]:
+    return {
+        "CidrIpv4": rule.cidr_ipv4,
+        "CidrIpv6": rule.cidr_ipv6,
+        "Description": rule.description,
+        "FromPort": rule.from_port,
+        "GroupId": rule.group_id,
+        "IpProtocol": rule.ip_protocol,
+        "IsEgress": rule.is_egress,
+        "ReferencedGroupId": rule.referenced_group_id,
+        "SecurityGroupRuleId": rule.rule_id,
+        "ToPort": rule.to_port,
+    }
 
 
 _FLAT = ("CidrIp", "FromPort", "IpProtocol", "ToPort")

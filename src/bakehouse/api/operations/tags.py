@@ -58,9 +58,12 @@ def create_tags(context: RequestContext, request: Parameters) -> Reply:
     return {}
 
 
-@operation("ec2", "DeleteTags", mutates=True, honours=("Resources", "Tags"))
+@operation("ec2", "DeleteTags", mutates=True, honours=("Resources", "Tags"), keeps_empty=("Tags[].Value",))
 def delete_tags(context: RequestContext, request: Parameters) -> Reply:
-    """Remove tags: all of them without Tags, those of a key without a value, else exact matches."""
+    """Remove tags: all of them without Tags, those of a key without a Value, else exact matches.
+
+    An empty Value matches only an empty value.
+    """
     for resource_id in request["Resources"]:
         _resource_type(context, resource_id)
         tags.remove_tags(context.session, context.account_id, resource_id, request.get("Tags"))

@@ -8,8 +8,7 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Volume
-from bakehouse.domain import instances, snapshots, tags, volumes
-from bakehouse.domain.block_devices import MAX_SIZE_GIB
+from bakehouse.domain import instances, snapshots, tags, volume_types, volumes
 from bakehouse.domain.vpcs import zone_names
 
 
@@ -59,7 +58,7 @@ def _enqueue(context: RequestContext, workflow: str, volume: Volume, *arguments:
     "ec2",
     "CreateVolume",
     mutates=True,
-    honours=("AvailabilityZone", "Size", "SnapshotId", "TagSpecifications", "VolumeType"),
+    honours=("AvailabilityZone", "Iops", "Size", "SnapshotId", "TagSpecifications", "Throughput", "VolumeType"),
     harmless={"Encrypted": (False,), "MultiAttachEnabled": (False,)},
 )
 def create_volume(context: RequestContext, request: Parameters) -> Reply:
@@ -70,23 +69,21 @@ def create_volume(context: RequestContext, request: Parameters) -> Reply:
         raise errors.invalid_value_for("AvailabilityZone", zone)
     size_gib = request.get("Size")
     if "SnapshotId" in request:
-        snapshot = snapshots.get(session, context.account_id, request["SnapshotId"])
-        if snapshot.state != snapshots.COMPLETED:
-            raise errors.incorrect_state(f"Snapshot '{snapshot.snapshot_id}' is not 'completed'.")
-        size_gib = size_gib or snapshot.volume_size_gib
+        snapshot = snapshots.get_completed(session, context.account_id, request["SnapshotId"])
+        size_gib = snapshot.volume_size_gib if size_gib is None else size_gib
         if size_gib < snapshot.volume_size_gib:
             raise errors.invalid_parameter_value("The volume is smaller than its snapshot.")
     if size_gib is None:
         raise errors.missing_parameter("Size")
-    if not 1 <= size_gib <= MAX_SIZE_GIB:
-        raise errors.invalid_value_for("size", size_gib, f"It must be 1 to {MAX_SIZE_GIB} GiB.")
+    volume_type = request.get("VolumeType", "gp2")
     volume = volumes.create(
         session,
         context.account_id,
         zone=zone,
         size_gib=size_gib,
         snapshot_id=request.get("SnapshotId"),
-        volume_type=request.get("VolumeType", "gp2"),
+        volume_type=volume_type,
+        performance=volume_types.performance_of(volume_type, size_gib, request.get("Iops"), request.get("Throughput")),
     )
     wanted = tags.tags_for(request.get("TagSpecifications"), "volume")
     tags.put_tags(session, context.account_id, volume.volume_id, "volume", wanted)

@@ -1,4 +1,4 @@
-"""DescribeVpcs and DescribeSubnets: the default VPC of each account."""
+"""DescribeVpcs, DescribeVpcAttribute and DescribeSubnets: the default VPC of each account."""
 
 import ipaddress
 
@@ -18,6 +18,9 @@ from bakehouse.domain import tags, vpcs
         item="Vpcs[]",
         paths={
             "cidr": "CidrBlock",
+            "cidr-block-association.association-id": "CidrBlockAssociationSet[].AssociationId",
+            "cidr-block-association.cidr-block": "CidrBlockAssociationSet[].CidrBlock",
+            "cidr-block-association.state": "CidrBlockAssociationSet[].CidrBlockState.State",
             "is-default": "IsDefault",
             "isDefault": "IsDefault",
             "owner-id": "OwnerId",
@@ -36,6 +39,14 @@ def describe_vpcs(context: RequestContext, request: Parameters) -> Reply:
         "Vpcs": [
             {
                 "CidrBlock": one.cidr_block,
+                "CidrBlockAssociationSet": [
+                    {
+                        # One range for each VPC, so its association is named after the VPC.
+                        "AssociationId": f"vpc-cidr-assoc-{one.vpc_id.removeprefix('vpc-')}",
+                        "CidrBlock": one.cidr_block,
+                        "CidrBlockState": {"State": "associated"},
+                    }
+                ],
                 "InstanceTenancy": "default",
                 "IsDefault": one.is_default,
                 "OwnerId": one.account_id,
@@ -57,14 +68,22 @@ def describe_vpcs(context: RequestContext, request: Parameters) -> Reply:
         item="Subnets[]",
         paths={
             "availability-zone": "AvailabilityZone",
+            "availability-zone-id": "AvailabilityZoneId",
+            "availabilityZoneId": "AvailabilityZoneId",
             "availabilityZone": "AvailabilityZone",
             "available-ip-address-count": "AvailableIpAddressCount",
+            "cidr": "CidrBlock",
             "cidr-block": "CidrBlock",
+            "cidrBlock": "CidrBlock",
             "default-for-az": "DefaultForAz",
             "defaultForAz": "DefaultForAz",
+            "enable-dns64": "EnableDns64",
+            "ipv6-native": "Ipv6Native",
+            "map-customer-owned-ip-on-launch": "MapCustomerOwnedIpOnLaunch",
             "map-public-ip-on-launch": "MapPublicIpOnLaunch",
             "owner-id": "OwnerId",
             "state": "State",
+            "subnet-arn": "SubnetArn",
             "subnet-id": "SubnetId",
             "vpc-id": "VpcId",
         },
@@ -82,12 +101,17 @@ def describe_subnets(context: RequestContext, request: Parameters) -> Reply:
             {
                 "AssignIpv6AddressOnCreation": False,
                 "AvailabilityZone": one.availability_zone,
+                "AvailabilityZoneId": vpcs.zone_id(one.availability_zone),
                 "AvailableIpAddressCount": free[one.subnet_id],
                 "CidrBlock": str(ipaddress.IPv4Network(one.cidr_block)),
                 "DefaultForAz": one.is_default_for_az,
+                "EnableDns64": False,
+                "Ipv6Native": False,
+                "MapCustomerOwnedIpOnLaunch": False,
                 "MapPublicIpOnLaunch": one.map_public_ip_on_launch,
                 "OwnerId": one.account_id,
                 "State": "available",
+                "SubnetArn": f"arn:aws:ec2:{context.region}:{one.account_id}:subnet/{one.subnet_id}",
                 "SubnetId": one.subnet_id,
                 "Tags": own_tags.get(one.subnet_id, []),
                 "VpcId": one.vpc_id,
@@ -95,3 +119,12 @@ def describe_subnets(context: RequestContext, request: Parameters) -> Reply:
             for one in found
         ]
     }
+
+
+@operation("ec2", "DescribeVpcAttribute", mutates=False, honours=("Attribute", "VpcId"))
+def describe_vpc_attribute(context: RequestContext, request: Parameters) -> Reply:
+    """Names are resolved and given in every VPC here; addresses are not metered."""
+    vpc = vpcs.get_vpc(context.session, context.account_id, request["VpcId"])
+    name = request["Attribute"]
+    value = {"Value": name in ("enableDnsSupport", "enableDnsHostnames")}
+    return {"VpcId": vpc.vpc_id, name[0].upper() + name[1:]: value}

@@ -29,9 +29,7 @@ class Query:
     def __init__(self, service: str) -> None:
         self.service = service
         self._namespace = service_model(service).metadata["xmlNamespace"]
-        self._readers = reader.Compiler(
-            wire_name, lambda shape: str(shape.member.serialization.get("name", "member"))
-        )
+        self._readers = reader.Compiler(wire_name, lambda shape: str(shape.member.serialization.get("name", "member")))
         self._writers = writer.Compiler(list_item="member", write_time=write_time_s)
         self._get_reader = cache(self._compile_reader)
         self._get_writer = cache(self._compile_writer)

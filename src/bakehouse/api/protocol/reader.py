@@ -43,8 +43,7 @@ class Compiler:
 
     def _compile_structure(self, shape: Shape) -> Read:
         members = {
-            self._wire_name(name, member): (name, self.compile(member))
-            for name, member in shape.members.items()
+            self._wire_name(name, member): (name, self.compile(member)) for name, member in shape.members.items()
         }
 
         def read(node: Node, path: str) -> object:

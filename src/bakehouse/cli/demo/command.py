@@ -17,9 +17,7 @@ _SERIAL_TAIL_LINES = 40
 
 def demo(
     context: typer.Context,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Only remove what an earlier demo has left.")
-    ] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Only remove what an earlier demo has left.")] = False,
 ) -> None:
     """Walk the loop on real machines: launch, customise, create image, launch an identical copy."""
     from bakehouse.cli.demo.background import ensure_service
@@ -104,4 +102,4 @@ def _print_serial_logs(settings: Settings, ec2: Any) -> None:
             text = settings.state.instance(instance_id).serial_log.read_text(errors="replace")
         except OSError as error:
             text = f"cannot be read: {error}"
-        out.print("\n".join(text.splitlines()[-_SERIAL_TAIL_LINES:]), markup=False)
+        out.print("\n".join([line for line in text.splitlines() if line.strip()][-_SERIAL_TAIL_LINES:]), markup=False)

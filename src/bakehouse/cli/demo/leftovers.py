@@ -43,9 +43,7 @@ def _deregister_images(ec2: Any) -> list[str]:
     by_name = [{"Name": "name", "Values": [IMAGE_NAME]}]
     for image in ec2.describe_images(Owners=["self"], Filters=by_name)["Images"]:
         if not any(tag["Key"] == TAG for tag in image.get("Tags", [])):
-            raise DemoFailed(
-                f"{image['ImageId']} is named {IMAGE_NAME} and is not the demo's: rename it first"
-            )
+            raise DemoFailed(f"{image['ImageId']} is named {IMAGE_NAME} and is not the demo's: rename it first")
         ec2.deregister_image(ImageId=image["ImageId"])
         removed.append(image["ImageId"])
         for mapping in image["BlockDeviceMappings"]:

@@ -48,9 +48,7 @@ class Login:
     def run(self, command: str, *, stdin: str = "", timeout_s: float = 60) -> str:
         """Run a shell command in the guest; return its stdout. CommandFailed with its stderr."""
         options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
-        words = ssh_arguments(
-            self.state, instance_id=self.instance_id, address=self.address, user=USER, key=self.key
-        )
+        words = ssh_arguments(self.state, instance_id=self.instance_id, address=self.address, user=USER, key=self.key)
         return run(["ssh", *options, *words, command], stdin=stdin, timeout_s=timeout_s).stdout
 
     def wait(self, *, timeout_s: float) -> None:
@@ -61,9 +59,7 @@ class Login:
                 self.run("true", timeout_s=30)
             except CommandFailed as error:
                 if time.monotonic() > deadline:
-                    raise DemoFailed(
-                        f"no SSH to {self.instance_id} within {timeout_s:g} s: {error}"
-                    ) from error
+                    raise DemoFailed(f"no SSH to {self.instance_id} within {timeout_s:g} s: {error}") from error
                 time.sleep(0.5)
             else:
                 return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bakehouse.cli.demo.steps import DemoFailed
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 10.0
 _WATCH_INTERVAL_S = 0.1
 _PICTURE_BYTES = 300_000
 

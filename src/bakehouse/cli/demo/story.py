@@ -14,9 +14,9 @@ from bakehouse.host.files import make_private_directory, write_atomically
 from bakehouse.paths import StateDirectory
 
 # Generous: an emulated machine on a busy host takes its time, and a wrong limit is worse than a long one.
-_SSH_LIMIT_S = 300.0
-_INSTALL_LIMIT_S = 900.0
-_SITE_LIMIT_S = 120.0
+_SSH_LIMIT_S = 900.0
+_INSTALL_LIMIT_S = 1800.0
+_SITE_LIMIT_S = 300.0
 _WAITER = {"Delay": 1, "MaxAttempts": 600}
 _INSTALL = """
 set -e
@@ -96,9 +96,7 @@ def launch(story: Story, image_id: str, *, name: str, instance_type: str, group_
         story.ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=_WAITER)
         found = _describe(story, instance_id)
         require(found["InstanceType"] == instance_type, f"{instance_id} is a {instance_type}")
-        story.steps.note(
-            f"{instance_id} is running: {found['PublicIpAddress']}, inside {found['PrivateIpAddress']}"
-        )
+        story.steps.note(f"{instance_id} is running: {found['PublicIpAddress']}, inside {found['PrivateIpAddress']}")
     with story.steps.step(f"SSH into {name} with the key"):
         login = Login(
             state=story.state,
@@ -178,8 +176,7 @@ def compare(story: Story, webserver: Login, production: Login, site: Site) -> No
             require(seen.hostname == expected, f"the hostname is {expected}, not {seen.hostname}")
         for field, first in vars(one).items():
             mine, theirs = (
-                text if len(text) < 40 else f"...{text.strip()[-12:]}"
-                for text in (first, getattr(other, field))
+                text if len(text) < 40 else f"...{text.strip()[-12:]}" for text in (first, getattr(other, field))
             )
             story.steps.note(f"{field.replace('_', ' '):16} {mine:34} {theirs}")
 

@@ -20,9 +20,7 @@ _DEBIAN_COMPONENTS = {"main", "contrib", "non-free", "non-free-firmware"}
 _DEBIAN_SUITE = re.compile(r"(?P<base>[a-z]+)(?P<branch>-updates|-security|/updates|-backports)?\Z")
 _DEBIAN_BASES = {"stable", "oldstable", "oldoldstable", "buster", "bullseye", "bookworm", "trixie", "forky"}
 _SECRET = re.compile(r"://[^/\s\"']*@|SslKey", re.IGNORECASE)
-_HOOK = re.compile(
-    r"\b(?:DPkg|Dir|Unattended-Upgrade)\s*(?:::|\{)|(?:Pre|Post)-In(?:voke|stall)", re.IGNORECASE
-)
+_HOOK = re.compile(r"\b(?:DPkg|Dir|Unattended-Upgrade)\s*(?:::|\{)|(?:Pre|Post)-In(?:voke|stall)", re.IGNORECASE)
 _ONE_LINE = re.compile(r"(?P<type>deb|deb-src)\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<rest>.+)")
 _KEY_BLOCK = "-----BEGIN PGP"
 _OPTION_FIELDS = {
@@ -258,9 +256,7 @@ def _certificate_files(settings: str, root: Path) -> dict[Path, bytes]:
     return files
 
 
-def _preference_files(
-    root: Path, sources: Iterable[_Source], release: str, left_out: list[str]
-) -> dict[Path, bytes]:
+def _preference_files(root: Path, sources: Iterable[_Source], release: str, left_out: list[str]) -> dict[Path, bytes]:
     """Preferences whose pins are about the image's own sources and release."""
     hosts = {urlsplit(uri).hostname or "" for source in sources for uri in source.uris}
     files: dict[Path, bytes] = {}

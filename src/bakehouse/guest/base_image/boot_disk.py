@@ -61,18 +61,14 @@ class Layout:
     @property
     def efi_system(self) -> Partition:
         """FAT32 with Debian's signed loaders."""
-        return Partition(
-            number=15, start_bytes=4 * MIB, size_bytes=124 * MIB, type_id=_EFI_SYSTEM, name="esp"
-        )
+        return Partition(number=15, start_bytes=4 * MIB, size_bytes=124 * MIB, type_id=_EFI_SYSTEM, name="esp")
 
     @property
     def root(self) -> Partition:
         """The rest, less the last MiB, where the backup partition table lies."""
         start = 128 * MIB
         size = self.size_bytes - start - MIB
-        return Partition(
-            number=1, start_bytes=start, size_bytes=size, type_id=_LINUX_ROOT_X86_64, name="root"
-        )
+        return Partition(number=1, start_bytes=start, size_bytes=size, type_id=_LINUX_ROOT_X86_64, name="root")
 
     def sfdisk_script(self) -> str:
         """The table as sfdisk(8) reads it."""
@@ -104,9 +100,7 @@ def write_bios_grub(disk: Path, layout: Layout, *, boot_image: bytes, core_image
     """
     place = layout.bios_boot
     if len(core_image) > place.size_bytes:
-        raise BootDiskError(
-            f"GRUB's core image has {len(core_image)} bytes; its partition {place.size_bytes}"
-        )
+        raise BootDiskError(f"GRUB's core image has {len(core_image)} bytes; its partition {place.size_bytes}")
     with disk.open("r+b") as file:
         file.write(first_stage(boot_image, core_sector=place.first_sector))
         file.seek(place.start_bytes)

@@ -62,9 +62,7 @@ class BaseImage:
     inputs_digest: str
 
 
-def build_base_image(
-    output: Path, *, release: str = DEFAULT_RELEASE, scratch: Path, progress: Progress
-) -> BaseImage:
+def build_base_image(output: Path, *, release: str = DEFAULT_RELEASE, scratch: Path, progress: Progress) -> BaseImage:
     """Build the raw, sparse disk image of Debian ``release`` at ``output``.
 
     ``scratch`` is a directory for temporary files (2 GiB), on the same filesystem as ``output``;
@@ -122,8 +120,7 @@ def _require_keys(release: str) -> None:
     own = KEYRING.with_name(f"debian-archive-{release}-stable.gpg")
     if not (KEYRING.exists() and own.exists()):
         raise BaseImageError(
-            f"the keys of Debian {release} are missing: "
-            "apt-get update && apt-get install debian-archive-keyring"
+            f"the keys of Debian {release} are missing: apt-get update && apt-get install debian-archive-keyring"
         )
 
 
@@ -150,9 +147,7 @@ def _make_disk(plan: Recipe, apt: AptConfiguration, work: Path, progress: Progre
         file.truncate(plan.size_bytes)
     disk.chmod(0o600)
     place = layout.root
-    make_root_filesystem(
-        root, disk, root_id=root_id, offset_bytes=place.start_bytes, size_bytes=place.size_bytes
-    )
+    make_root_filesystem(root, disk, root_id=root_id, offset_bytes=place.start_bytes, size_bytes=place.size_bytes)
     progress("making the disk bootable", 0.95)
     write_partition_table(disk, layout)
     write_efi_system(disk, layout, root.efi_files)

@@ -112,9 +112,7 @@ def fill_root_tree(
     _write_overlay(tree(), apt, place.overlay)
     place.sources.write_text(apt.sources)
     with as_file(finish_script()) as finish:
-        _run_mmdebstrap(
-            mmdebstrap_command(recipe, place, finish=finish, root_id=root_id), place.log, progress
-        )
+        _run_mmdebstrap(mmdebstrap_command(recipe, place, finish=finish, root_id=root_id), place.log, progress)
     return RootTree(
         directory=place.root,
         efi_files=place.efi_files,
@@ -123,9 +121,7 @@ def fill_root_tree(
     )
 
 
-def mmdebstrap_command(
-    recipe: Recipe, place: BuildDirectory, *, finish: Path, root_id: UUID
-) -> list[str | Path]:
+def mmdebstrap_command(recipe: Recipe, place: BuildDirectory, *, finish: Path, root_id: UUID) -> list[str | Path]:
     """The command that fills the root directory; hooks are shell, with that directory as ``$1``."""
     overlay, efi_files, bios_files, script = (
         shlex.quote(str(path)) for path in (place.overlay, place.efi_files, place.bios_files, finish)
@@ -163,9 +159,7 @@ def _run_mmdebstrap(argv: Sequence[str | Path], log: Path, progress: Progress) -
         raise RootFilesystemError(f"mmdebstrap failed (exit code {process.returncode}):\n{tail}")
 
 
-def make_root_filesystem(
-    root: RootTree, disk: Path, *, root_id: UUID, offset_bytes: int, size_bytes: int
-) -> None:
+def make_root_filesystem(root: RootTree, disk: Path, *, root_id: UUID, offset_bytes: int, size_bytes: int) -> None:
     """Make ext4 with the tree's content inside the (sparse, all-zero) file ``disk``, at ``offset_bytes``."""
     block_bytes = 4096
     features = f"offset={offset_bytes},lazy_itable_init=1,lazy_journal_init=1,nodiscard"
