@@ -1,7 +1,8 @@
 """The root filesystem: a directory filled by mmdebstrap from Debian's archive, then ext4 made from it.
 
-As root both run as they are. An ordinary user runs them in a user namespace in which he is root and has the
-ids of /etc/subuid, so that files get their true owners; nothing is mounted outside that namespace.
+Both run in a mount namespace of their own: what mmdebstrap mounts below the root directory ends with it, also when
+it is killed. An ordinary user's is in a user namespace in which he is root and has the ids of /etc/subuid, so that
+files get their true owners.
 """
 
 import os
@@ -22,17 +23,8 @@ from bakehouse.host.run import CommandFailed, run, start_program
 Progress = Callable[[str, float], None]
 
 ROOT_LABEL = "cloudimg-rootfs"
-_IN_NAMESPACE = (
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--map-auto",
-    "--mount",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-)
+_IN_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_AS_NAMESPACE_ROOT = ("--user", "--map-root-user", "--map-auto")
 # What mmdebstrap says (stderr, "I: ...") -> what we say, and how far the root filesystem then is.
 _PHASES = (
     ("running apt-get update", "reading Debian's package lists", 0.02),
@@ -99,7 +91,7 @@ class BuildDirectory:
 
 def as_owner(argv: Sequence[str | Path]) -> list[str | Path]:
     """``argv``, run with the right to give files to any owner (see the module's docstring)."""
-    return [*argv] if os.geteuid() == 0 else [*_IN_NAMESPACE, *argv]
+    return [*_IN_NAMESPACE, *(() if os.geteuid() == 0 else _AS_NAMESPACE_ROOT), *argv]
 
 
 def fill_root_tree(
