@@ -17,7 +17,7 @@ from bakehouse.database.models import Image, Snapshot, now
 from bakehouse.database.session import Database
 from bakehouse.domain import accounts, block_devices, images, snapshots
 from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
-from bakehouse.host.files import make_private_directory
+from bakehouse.host.files import make_passable_directory
 from bakehouse.host.run import Credentials, run
 from bakehouse.ids import Prefix, new_id
 from bakehouse.settings import Settings
@@ -80,7 +80,7 @@ def import_disk(
 
 @contextmanager
 def _scratch(settings: Settings) -> Iterator[Path]:
-    make_private_directory(settings.state.image_builds)
+    make_passable_directory(settings.state.image_builds)  # an importer's uid passes to its own files
     directory = Path(tempfile.mkdtemp(dir=settings.state.image_builds))
     try:
         yield directory
@@ -90,7 +90,8 @@ def _scratch(settings: Settings) -> Iterator[Path]:
 
 def _fetch(source: Path | str, target: Path, report: Report) -> None:
     if isinstance(source, Path):
-        shutil.copyfile(source, target)
+        # cp keeps holes; a copy, because the importer may read nothing else of ours.
+        run(["cp", "--reflink=auto", "--", source, target], timeout_s=_CONVERT_TIMEOUT_S)
         return
     if not source.startswith(("http://", "https://")):
         raise ValueError(f"{source}: only http and https URLs can be imported")
