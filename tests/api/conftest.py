@@ -1,8 +1,6 @@
 """One service for all API tests; it boots nothing."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.framework.service import Keys, Service, environment, running_service
+from tests.framework.service import Keys, Service, running_service
 
 
 @pytest.fixture(scope="session")
@@ -31,20 +29,7 @@ def ec2(service: Service) -> Any:
 @pytest.fixture(scope="session")
 def other_keys(service: Service) -> Keys:
     """A second account, made as an administrator makes one."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bakehouse.cli", "account", "create"],
-        env=environment(service.state_root, service.port),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    values = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
-    return Keys(
-        account_id=lines[0].split()[-1],
-        access_key_id=values["AWS_ACCESS_KEY_ID"].strip("'"),
-        secret_access_key=values["AWS_SECRET_ACCESS_KEY"].strip("'"),
-    )
+    return service.new_account()
 
 
 def unique(prefix: str) -> str:

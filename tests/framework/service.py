@@ -63,6 +63,20 @@ class Service:
             config=Config(retries={"total_max_attempts": 1}),
         )
 
+    def run_cli(self, *words: str) -> str:
+        """Run a verb of the command line against it; what it printed."""
+        return run_cli(environment(self.state_root, self.port), *words)
+
+    def new_account(self) -> Keys:
+        """One more account, made as an administrator makes it."""
+        lines = self.run_cli("account", "create").splitlines()
+        values = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+        return Keys(
+            account_id=lines[0].split()[-1],
+            access_key_id=values["AWS_ACCESS_KEY_ID"].strip("'"),
+            secret_access_key=values["AWS_SECRET_ACCESS_KEY"].strip("'"),
+        )
+
     def end(self) -> None:
         """End it with SIGTERM, as Ctrl-C does; its machines run on."""
         if self.process.poll() is None:
@@ -102,6 +116,15 @@ def environment(state_root: Path, port: int) -> dict[str, str]:
         "BAKEHOUSE_LISTEN_PORT": str(port),
         "BAKEHOUSE_ACCELERATOR": "tcg",
     }
+
+
+def run_cli(variables: Mapping[str, str], *words: str) -> str:
+    """Run a verb of the command line with these settings; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bakehouse.cli", *words], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def free_port() -> int:

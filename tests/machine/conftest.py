@@ -5,8 +5,6 @@ The base image is built once per recipe and kept in build/, from where each run'
 
 import fcntl
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 
 from bakehouse.guest.base_image.build import build_base_image, inputs_digest
 from tests.framework.guests import Guest, base_image_id, key_pair, launch_guest
-from tests.framework.service import Service, environment, free_port, running_service
+from tests.framework.service import Service, environment, free_port, run_cli, running_service
 
 _BUILD = Path(__file__).parents[2] / "build"
 
@@ -39,21 +37,14 @@ def machine_service(base_disk: Path, request: pytest.FixtureRequest) -> Iterator
         Path(directory).chmod(0o711)  # machines pass through to their own files
         state_root, port = Path(directory) / "s", free_port()
         variables = environment(state_root, port)
-        _cli(variables, "image", "import", str(base_disk), "--name", "base")
+        run_cli(variables, "image", "import", str(base_disk), "--name", "base")
         try:
             with running_service(state_root, port=port) as service:
                 yield service
         finally:
             if request.session.testsfailed:
                 _keep_logs(state_root)
-            _cli(variables, "down")
-
-
-def _cli(variables: dict[str, str], *words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bakehouse.cli", *words], env=variables, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+            run_cli(variables, "down")
 
 
 def _keep_logs(state_root: Path) -> None:
