@@ -22,6 +22,7 @@ from bakehouse.api.sigv4 import Secret
 from bakehouse.api.stored_tokens import StoredTokens
 from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
+from bakehouse.database.sqlite_file import check_file, reserve_room
 from bakehouse.domain import accounts, snapshots
 from bakehouse.durable.engine import Engine, StepObserver
 from bakehouse.errors import PartError
@@ -101,6 +102,7 @@ def open_database(settings: Settings) -> Database:
     """The configured database, at the newest schema."""
     make_state_directories(settings)
     database = Database(settings.database_url or f"sqlite:///{settings.state.database}")
+    check_file(database)
     migrate(database)
     if not settings.database_url:
         settings.state.database.chmod(0o600)
@@ -126,6 +128,7 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
     with ExitStack() as stack:
         database = open_database(settings)
         stack.callback(database.close)
+        reserve_room(database)
         loop = HostLoop()
         stack.callback(loop.close)
         machines = Machines(loop, settings.state)

@@ -28,6 +28,7 @@ from bakehouse.api.protocol.query import Query
 from bakehouse.api.registry import Operation, Registry
 from bakehouse.api.sigv4 import Claim, Credentials, HttpRequest, Secret, Verifier, read_claim
 from bakehouse.api.validation import Validator
+from bakehouse.database.errors import DatabaseFull
 from bakehouse.errors import ApiError
 
 _log = logging.getLogger("bakehouse.requests")
@@ -144,6 +145,9 @@ class Gateway:
             reply, code = self._make_reply(call, 200, call.body), "-"
         except ApiError as error:
             reply, code = self._make_error_reply(call, error), error.code
+        except DatabaseFull:
+            full = errors.service_unavailable("The disk of this host is full; nothing was done.")
+            reply, code = self._make_error_reply(call, full), full.code
         except Exception as error:  # whatever it is, the client gets an answer and the log the rest
             self._log_bug(call, error)
             reply, code = self._make_error_reply(call, errors.internal_error()), "InternalError"

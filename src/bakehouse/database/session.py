@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bakehouse.database.errors import database_errors_translated
+
 _BUSY_TIMEOUT_MS = 30_000
 
 
@@ -46,17 +48,26 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url)
-        if self.url.get_backend_name() == "sqlite":
+        if self.is_sqlite:
             self.engine = _make_sqlite_engine(url, "BEGIN IMMEDIATE")
             self._reading = _make_sqlite_engine(url, "BEGIN DEFERRED")
         else:
             self.engine = self._reading = sa.create_engine(url, pool_size=20, pool_pre_ping=True, hide_parameters=True)
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of this host."""
+        return self.url.get_backend_name() == "sqlite"
+
     @contextmanager
     def transaction(self, *, mutates: bool = True) -> Iterator[Session]:
-        """One transaction: committed on the way out, rolled back on any error."""
+        """One transaction: committed on the way out, rolled back on any error; DatabaseError for the disk's."""
         engine = self.engine if mutates else self._reading
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with (
+            database_errors_translated(str(self.url.database)),
+            Session(engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
