@@ -64,7 +64,7 @@ configure_services() {
     reorder cloud-init-network.service -e '/^Before=(sysinit\.target|sshd|systemd-user-sessions)/d' -e '/^Wants=sshd/d'
     for unit in systemd-resolved.service systemd-timesyncd.service; do
         reorder "$unit" -e '/^Before=/s/(sysinit|network|time-sync)\.target//g' \
-            -e 's/^WantedBy=sysinit\.target/WantedBy=multi-user.target/'
+            -e 's/^WantedBy=sysinit\.target/WantedBy=multi-user.target/' -e 's/^\[Service\]/After=ec2-identity.service\n&/'
         systemctl disable --quiet "$unit"
     done
     for generator in cloud-init-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
@@ -83,7 +83,8 @@ configure_services() {
         systemd-hwdb-update.service systemd-firstboot.service cloud-init-hotplugd.socket \
         systemd-creds.socket systemd-pcrextend.socket systemd-pcrlock.socket systemd-sysext.socket \
         systemd-initctl.socket systemd-udev-load-credentials.service systemd-network-generator.service \
-        systemd-hibernate-clear.service systemd-machine-id-commit.service
+        systemd-hibernate-clear.service systemd-machine-id-commit.service \
+        systemd-networkd-persistent-storage.service modprobe@drm.service
     systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
     systemctl set-default --quiet multi-user.target
     echo 'LANG=C.UTF-8' > /etc/default/locale
