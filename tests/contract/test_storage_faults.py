@@ -35,7 +35,7 @@ def random_file(path: Path, mebibytes: int) -> Path:
 
 # Runs in a mount namespace of its own, in which STATE is a file system of 16 MiB.
 FULL_DISK = """
-import sys
+import os, sys
 from pathlib import Path
 import pytest
 from bakehouse.paths import StateDirectory
@@ -54,6 +54,8 @@ with RawFile(small) as source:
 with RawFile(big) as source, pytest.raises(StorageFull) as caught:
     snapshots.take("snap-big", source)
 print("ingest:", caught.value)
+disk = os.statvfs(state.root)
+assert disk.f_bavail * 50 >= disk.f_blocks, "nothing is left for guests"
 assert snapshots.ids() == ["snap-small"]
 figures = collect(snapshots, lambda: ["snap-small", "snap-big"])
 assert figures.deleted_blocks > 4, figures

@@ -48,8 +48,12 @@ class Capturable:
             with quiesced or nullcontext():
                 self._do(captures.take(self._live, plan))
             return self._do(captures.publish(self._live, plan))
-        except BaseException:
+        except BaseException as error:
+            failure = self.capture_failure(capture_id)
             self._clean_up_after_failure(capture_id)
+            if failure is not None and isinstance(error, MachineError):
+                # It was given up under our hands: that is the cause, not what we stumbled over then.
+                raise MachineError(failure) from error
             raise
 
     def end_capture(self, capture_id: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakehouse.host.files import make_private_directory
+from bakehouse.host.room import require_room
 from bakehouse.paths import StateDirectory
 from bakehouse.storage.digest import BLOCK_SIZE, Digest
 from bakehouse.storage.errors import BlockError, os_errors_translated
@@ -143,6 +144,7 @@ class Bases:
                 block = self._snapshots.blocks.get(digest)
             except BlockError as error:
                 raise error.at(snapshot_id, index) from error
+            require_room(self._state.bases, BLOCK_SIZE)
             offset = index * BLOCK_SIZE
             view = memoryview(block)[: manifest.size_bytes - offset]
             while view:

@@ -76,11 +76,16 @@ class SourceError(StorageError):
     """The disk that is being read failed, or its server broke the protocol."""
 
 
+def is_full(error: BaseException) -> bool:
+    """Tell whether the system means that there is no space, or no quota, left."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 @contextmanager
 def os_errors_translated(action: str) -> Iterator[None]:
     """Turn the system's errors inside the block into StorageFull or StorageError."""
     try:
         yield
     except OSError as error:
-        kind = StorageFull if error.errno in _FULL else StorageError
+        kind = StorageFull if is_full(error) else StorageError
         raise kind(f"{action}: {error.strerror}") from error

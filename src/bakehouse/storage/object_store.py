@@ -5,6 +5,7 @@ Invariant: an object is whole or absent, whatever instant the process dies at. L
 """
 
 import ctypes
+import errno
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +20,8 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from bakehouse.host.files import make_private_directory
-from bakehouse.storage.errors import StorageError, StorageFull
+from bakehouse.host.room import require_room
+from bakehouse.storage.errors import StorageError, StorageFull, is_full
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,8 +51,8 @@ def _translated(action: str) -> Iterator[None]:
         raise
     except (BaseError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        if _FULL.search(reason):
-            raise StorageFull(f"{action}: {reason}") from error
+        if is_full(error) or _FULL.search(reason):
+            raise StorageFull(f"{action}: {os.strerror(errno.ENOSPC)}") from error
         raise StorageError(f"{action}: {reason}") from error
 
 
@@ -106,6 +108,8 @@ class ObjectStore:
     def put(self, key: str, data: "Buffer") -> None:
         """Store the whole object, replacing what was there; StorageFull when there is no room."""
         with _translated(f"writing {key}"):
+            if self._directory is not None:
+                require_room(self._directory, memoryview(data).nbytes)
             obstore.put(self._backend, key, data, mode="overwrite", use_multipart=False)
 
     def get(self, key: str) -> "Buffer":
