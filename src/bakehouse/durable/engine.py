@@ -15,6 +15,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, StepOptions
 from sqlalchemy.orm import Session
 
 from bakehouse.database.session import Database
+from bakehouse.durable.failures import failing_in_one_way
 
 Result = TypeVar("Result")
 Workflow = Callable[..., None]
@@ -85,8 +86,11 @@ class Engine:
         self._client.enqueue_in_transaction(session, options, *arguments)
 
     def step(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run one step of the workflow we are in; its result is remembered, its effects must be idempotent."""
-        name = function.__name__
+        """Run one step of the workflow we are in; its result is remembered, its effects must be idempotent.
+
+        StepFailed, whatever error it ends with.
+        """
+        name, function = function.__name__, failing_in_one_way(function)
         result: Result = DBOS.run_step(StepOptions(name=name), function, *arguments)
         if self._after_step is not None:
             self._after_step(str(DBOS.workflow_id), name)
