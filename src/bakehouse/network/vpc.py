@@ -65,6 +65,14 @@ class VpcNetwork:
         """Take on all of the VPC's groups, atomically; connections that exist go on."""
         self._loop.call(self._plumbing.describe(groups=groups, interfaces=[]))
 
+    def interface_ids(self) -> list[str]:
+        """The interfaces that are described: of machines that run or are being started."""
+
+        async def read() -> list[str]:
+            return sorted(self._plumbing.interfaces)
+
+        return self._loop.call(read())
+
     def spawn(self, argv: Sequence[str], *, fds: Sequence[int], uid: int | None, log: Path) -> int:
         """Start a program inside the VPC's namespaces (see host.spawn.Spawner); SpawnError when it fails."""
         try:

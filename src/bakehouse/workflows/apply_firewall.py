@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from bakehouse.database.models import Instance
 from bakehouse.domain.instances import State
+from bakehouse.network.vpc import VpcNetwork
 from bakehouse.workflows import specs
 from bakehouse.workflows.host import Host
 
@@ -15,9 +16,13 @@ def apply_firewall(host: Host, vpc_id: str) -> None:
 
 def render_firewall(host: Host, vpc_id: str) -> None:
     """Read the rows as they are now and apply them; a VPC without machines has no firewall yet."""
-    network = host.find_network(vpc_id)
-    if network is None:
-        return
+    with host.locks[vpc_id]:
+        network = host.find_network(vpc_id)
+        if network is not None:
+            _render(host, network, vpc_id)
+
+
+def _render(host: Host, network: VpcNetwork, vpc_id: str) -> None:
     with host.database.transaction(mutates=False) as session:
         running = session.scalars(
             select(Instance).where(Instance.vpc_id == vpc_id, Instance.state == State.RUNNING)

@@ -12,6 +12,7 @@ from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.vpc_network import end_idle_network
 
 # EC2 forces a guest that does not go down "after a few minutes".
 _SHUTDOWN_TIMEOUT_S = 150.0
@@ -99,14 +100,16 @@ def reset_machine(host: Host, instance_id: str) -> None:
 
 
 def leave_network(host: Host, instance_id: str) -> None:
-    """Take the interface out of its VPC; end the VPC's agent with its last machine."""
+    """Take the interface out of its VPC; end the VPC's network with its last machine."""
     with host.database.transaction(mutates=False) as session:
         instance = instances.get_any(session, instance_id)
         vpc_id = instance.vpc_id
         interface_id = instance.interface.interface_id if instance.interface else None
-    network = host.find_network(vpc_id)
-    if network is not None and interface_id is not None:
-        network.remove_interface(interface_id)
+    with host.locks[vpc_id]:
+        network = host.find_network(vpc_id)
+        if network is not None and interface_id is not None:
+            network.remove_interface(interface_id)
+        end_idle_network(host, vpc_id)
 
 
 def mark_stopped(host: Host, instance_id: str) -> None:

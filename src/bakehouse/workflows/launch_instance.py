@@ -6,18 +6,16 @@ made twice.
 
 import os
 
-from sqlalchemy import select
-
-from bakehouse.database.models import Instance, Vpc, now
+from bakehouse.database.models import now
 from bakehouse.domain import instances
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
-from bakehouse.network.vpc import VpcNetwork
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import specs
 from bakehouse.workflows.end_instance import end_launch
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.machine_exited import watch_machine
+from bakehouse.workflows.vpc_network import ensure_network
 
 GIB = 1 << 30
 
@@ -54,18 +52,6 @@ def prepare_volumes(host: Host, instance_id: str) -> None:
         volume_files.give_to(files, uid)
 
 
-def ensure_network(host: Host, vpc_id: str) -> VpcNetwork:
-    """The VPC's network, made, adopted or joined again, with its groups applied."""
-    with host.database.transaction(mutates=False) as session:
-        spec = specs.vpc_spec(host, session.get_one(Vpc, vpc_id))
-        groups = specs.group_specs(session, vpc_id)
-        members = set(session.scalars(select(Instance.instance_id).where(Instance.vpc_id == vpc_id)))
-    pids = [pid for instance_id, pid in host.machines.pids().items() if instance_id in members]
-    network = host.networks.ensure(spec, member_pids=pids)
-    network.set_groups(groups)
-    return network
-
-
 def start_machine(host: Host, instance_id: str) -> None:
     """Start QEMU in the VPC's namespace, or find the one that an interrupted step started."""
     with host.locks[instance_id]:
@@ -75,11 +61,13 @@ def start_machine(host: Host, instance_id: str) -> None:
                 return
             machine_spec = specs.machine_spec(host, instance)
             interface_spec = specs.interface_spec(session, instance)
-        network = ensure_network(host, interface_spec.vpc_id)
-        if host.machines.find(instance_id) is not None:
-            network.adopt_interface(interface_spec)
-            return
-        tap = network.add_interface(interface_spec)
+        # Known to the network before the lock is free again: nobody then takes the VPC for an idle one.
+        with host.locks[interface_spec.vpc_id]:
+            network = ensure_network(host, interface_spec.vpc_id)
+            if host.machines.find(instance_id) is not None:
+                network.adopt_interface(interface_spec)
+                return
+            tap = network.add_interface(interface_spec)
         try:
             host.machines.launch(machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap})
         except BaseException:

@@ -16,8 +16,8 @@ from bakehouse.hypervisor.spec import ExitReason
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import capture, specs
 from bakehouse.workflows.host import Host
-from bakehouse.workflows.launch_instance import ensure_network
 from bakehouse.workflows.machine_exited import enqueue_exit, watch_machine
+from bakehouse.workflows.vpc_network import end_idle_networks, ensure_network
 
 _log = logging.getLogger("bakehouse.reconcile")
 
@@ -26,6 +26,7 @@ def reconcile(host: Host) -> None:
     """Adopt what runs, follow what ended, remove what belongs to nobody."""
     remove_orphan_machines(host)
     adopt_running(host)
+    end_idle_networks(host)
     remove_orphan_files(host)
     host.bases.sweep()
 
@@ -51,8 +52,9 @@ def adopt_running(host: Host) -> None:
             enqueue_exit(host, instance.instance_id, ExitReason.CRASH)
             continue
         try:
-            network = ensure_network(host, instance.vpc_id)
-            network.adopt_interface(interfaces[instance.instance_id])
+            with host.locks[instance.vpc_id]:
+                network = ensure_network(host, instance.vpc_id)
+                network.adopt_interface(interfaces[instance.instance_id])
             watch_machine(host, instance.instance_id)
         except PartError:
             _log.exception("could not reattach to %s", instance.instance_id)
