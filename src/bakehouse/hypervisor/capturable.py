@@ -39,8 +39,7 @@ class Capturable:
         """
         if (failure := self.capture_failure(capture_id)) is not None:
             raise MachineError(failure)
-        views = self._do(captures.find_views(self._live, capture_id))
-        if views is not None:
+        if (views := self.find_views(capture_id)) is not None:
             return views
         self.end_capture(capture_id)
         try:
@@ -55,6 +54,10 @@ class Capturable:
                 # It was given up under our hands: that is the cause, not what we stumbled over then.
                 raise MachineError(failure) from error
             raise
+
+    def find_views(self, capture_id: str) -> list[DiskView] | None:
+        """The views of a capture that are served now, or None."""
+        return self._do(captures.find_views(self._live, capture_id))
 
     def end_capture(self, capture_id: str) -> None:
         """Stop serving a capture and delete its scratch files; idempotent."""

@@ -89,6 +89,10 @@ class Machine(Capturable):
         """Let the virtual processors run."""
         self._do(self._live.session.execute("cont"))
 
+    def has_agent(self) -> bool:
+        """Whether the guest has its agent's channel open now; without an agent it never is."""
+        return self._do(power.has_agent(self._live))
+
     def screenshot(self) -> bytes:
         """The screen as PNG."""
         return self._do(power.screenshot(self._live))

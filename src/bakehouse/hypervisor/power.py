@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bakehouse.hypervisor.live import LiveMachine
 from bakehouse.hypervisor.process import kill_and_wait
@@ -80,6 +81,12 @@ async def retry_until_it_runs(live: LiveMachine) -> None:
         with suppress(RefusedError):
             await live.session.execute("cont")
         await asyncio.sleep(_FULL_DISK_RETRY_S)
+
+
+async def has_agent(live: LiveMachine) -> bool:
+    """Whether something in the guest has opened the guest agent's channel."""
+    channels: list[dict[str, Any]] = await live.session.execute("query-chardev")
+    return any(channel["label"] == "agent" and channel["frontend-open"] for channel in channels)
 
 
 async def screenshot(live: LiveMachine) -> bytes:

@@ -7,7 +7,7 @@ by a process of their own, which lives only within the step that reads.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -111,16 +111,27 @@ def begin(host: Host, subject_id: str, no_reboot: bool) -> bool:
         machine = host.machines.find(job.instance_id)
         if machine is None:
             return False
-        agent = guest_agent(host, job.instance_id, job.uid_number)
         if no_reboot:
-            machine.begin_capture(job.capture_id, job.disks, quiesced=agent.frozen(timeout_s=_FREEZE_TIMEOUT_S))
+            machine.begin_capture(job.capture_id, job.disks, quiesced=_frozen(host, machine, job))
         else:
             _capture_at_rest(machine, job)
     return True
 
 
+def _frozen(host: Host, machine: Machine, job: Job) -> AbstractContextManager[object] | None:
+    """The guest's file systems at rest, where an agent can bring them there; nobody waits for one that is not."""
+    if not machine.has_agent():
+        return None
+    agent = guest_agent(host, machine.instance_id, job.uid_number)
+    return agent.frozen(timeout_s=_FREEZE_TIMEOUT_S)
+
+
 def _capture_at_rest(machine: Machine, job: Job) -> None:
     """Shut the guest down, take the views, and boot it again; the reading goes on meanwhile."""
+    if machine.find_views(job.capture_id) is not None:
+        # Taken already by a service that died before it could say so: one reboot is enough.
+        machine.boot_again()
+        return
     if not machine.shut_down_and_hold(timeout_s=_SHUTDOWN_TIMEOUT_S):
         raise MachineError(f"the guest did not shut down within {_SHUTDOWN_TIMEOUT_S:g} s")
     try:
@@ -242,6 +253,24 @@ def end(host: Host, subject_id: str) -> None:
 
 def thaw_all(host: Host, running: Sequence[Instance]) -> None:
     """After a restart: a service killed between freeze and thaw must not leave a guest frozen."""
+    with host.database.transaction(mutates=False) as session:
+        captured = select(Volume.instance_id).where(
+            Volume.volume_id.in_(select(Snapshot.volume_id).where(Snapshot.state == snapshots.PENDING))
+        )
+        under_way = set(session.scalars(captured))
     for instance in running:
+        if instance.instance_id in under_way:
+            _thaw(host, instance)
+
+
+def _thaw(host: Host, instance: Instance) -> None:
+    lock = host.locks[instance.instance_id]
+    if not lock.acquire(blocking=False):
+        return  # the capture itself is at work again, and thaws what it froze
+    try:
         with suppress(PartError):
-            guest_agent(host, instance.instance_id, instance.uid_number).thaw(timeout_s=_FREEZE_TIMEOUT_S)
+            machine = host.machines.find(instance.instance_id)
+            if machine is not None and machine.has_agent():
+                guest_agent(host, instance.instance_id, instance.uid_number).thaw(timeout_s=_FREEZE_TIMEOUT_S)
+    finally:
+        lock.release()
