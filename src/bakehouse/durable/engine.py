@@ -9,6 +9,7 @@ neither. Workflows with the same ``key`` run one after the other, in order.
 
 import logging
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, StepOptions
@@ -24,8 +25,16 @@ Workflow = Callable[..., None]
 _VERSION = "1"
 _POLL_INTERVAL_S = 0.3
 
-# Told after each finished step, in tests that kill the process there: (workflow name, step name).
-StepObserver = Callable[[str, str], None]
+
+class Moment(StrEnum):
+    """The two instants after a step's work at which a killed process leaves different things behind."""
+
+    DONE = "done"  # not remembered yet: the step will run again
+    REMEMBERED = "remembered"
+
+
+# Told after each step, in tests that kill the process there: (workflow id, step name, moment).
+StepObserver = Callable[[str, str, Moment], None]
 
 
 class Engine:
@@ -91,9 +100,22 @@ class Engine:
         StepFailed, whatever error it ends with.
         """
         name, function = function.__name__, failing_in_one_way(function)
-        result: Result = DBOS.run_step(StepOptions(name=name), function, *arguments)
-        if self._after_step is not None:
-            self._after_step(str(DBOS.workflow_id), name)
+        if self._after_step is None:
+            result: Result = DBOS.run_step(StepOptions(name=name), function, *arguments)
+            return result
+        return self._observed(self._after_step, name, function, *arguments)
+
+    @staticmethod
+    def _observed(observer: StepObserver, name: str, function: Callable[..., Result], *arguments: Any) -> Result:
+        workflow_id = str(DBOS.workflow_id)
+
+        def work() -> Result:
+            done = function(*arguments)
+            observer(workflow_id, name, Moment.DONE)
+            return done
+
+        result: Result = DBOS.run_step(StepOptions(name=name), work)
+        observer(workflow_id, name, Moment.REMEMBERED)
         return result
 
     def close(self) -> None:
