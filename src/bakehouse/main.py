@@ -23,7 +23,7 @@ from bakehouse.api.stored_tokens import StoredTokens
 from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
 from bakehouse.database.sqlite_file import check_file, reserve_room
-from bakehouse.domain import accounts, snapshots
+from bakehouse.domain import accounts
 from bakehouse.durable.engine import Engine, StepObserver
 from bakehouse.errors import PartError
 from bakehouse.guest.metadata import MetadataServer
@@ -43,7 +43,6 @@ from bakehouse.hypervisor.accelerator import AcceleratorFinding, find_accelerato
 from bakehouse.hypervisor.machine import Machines
 from bakehouse.network.vpc import VpcNetworks
 from bakehouse.settings import Settings
-from bakehouse.storage import checker, collector
 from bakehouse.storage.bases import Bases
 from bakehouse.storage.object_store import open_object_store
 from bakehouse.storage.snapshots import Snapshots
@@ -55,6 +54,7 @@ from bakehouse.workflows import (
     end_instance,
     launch_instance,
     machine_exited,
+    store_care,
     volumes,
 )
 from bakehouse.workflows.host import Host
@@ -312,23 +312,17 @@ def import_image(settings: Settings, source: Path | str, *, name: str, progress:
         return add_image.import_disk(settings, database, store, source, name=name, uid=uid, report=progress)
 
 
-def check_storage(settings: Settings, progress: Callable[[int, int], None]) -> list[checker.Finding]:
-    """Verify every completed snapshot's manifest and blocks."""
+def check_storage(settings: Settings, progress: Callable[[int, int], None]) -> list[store_care.Damage]:
+    """Verify every completed snapshot's manifest and blocks, and this host's bases."""
     with _storage(settings) as (database, store):
-        with database.transaction(mutates=False) as session:
-            ids = sorted(snapshots.completed_ids(session))
-        return checker.check(store, ids, progress=progress)
+        return store_care.find_damage(database, store, Bases(settings.state, store), progress)
 
 
-def collect_garbage(settings: Settings) -> collector.Collected:
+def collect_garbage(settings: Settings) -> store_care.Collected:
     """Delete what no snapshot needs; StoreBusy while a capture writes."""
     with _storage(settings) as (database, store):
-
-        def live() -> set[str]:
-            with database.transaction(mutates=False) as session:
-                return snapshots.referenced_ids(session)
-
-        return collector.collect(store, live, timeout_s=_STOP_TIMEOUT_S)
+        bases = Bases(settings.state, store)
+        return store_care.collect_garbage(database, store, bases, timeout_s=_STOP_TIMEOUT_S)
 
 
 def diagnose(settings: Settings) -> list[diagnosis.Finding]:

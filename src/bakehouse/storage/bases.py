@@ -4,6 +4,7 @@ Invariant: a file under a base's name holds exactly its snapshot's bytes, every 
 """
 
 import fcntl
+import logging
 import os
 import secrets
 import threading
@@ -21,6 +22,8 @@ from bakehouse.storage.errors import BlockError, os_errors_translated
 from bakehouse.storage.manifest import Manifest
 from bakehouse.storage.snapshots import Snapshots
 from bakehouse.storage.workers import Progress, ignore_progress, share_out
+
+_log = logging.getLogger("bakehouse.storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +47,18 @@ class Bases:
         self._in_progress: dict[str, Future[Path]] = {}
 
     def find(self, snapshot_id: str) -> Path | None:
-        """Return a hydrated base and note that it was used; None when there is none."""
+        """Return a hydrated base and note that it was used; None when there is none, or one that was cut short.
+
+        QEMU would read what is missing at a file's end as zeros and say nothing.
+        """
         path = self._state.base(snapshot_id)
         try:
+            size_bytes = path.stat().st_size
             os.utime(path)
         except FileNotFoundError:
+            return None
+        if self._snapshots.find_size(snapshot_id) not in (None, size_bytes):
+            _log.warning("%s has %d bytes, which is not its snapshot's size; it is written anew", path, size_bytes)
             return None
         return path
 

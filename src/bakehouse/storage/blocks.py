@@ -61,6 +61,10 @@ class BlockStore:
             raise BlockDamaged(digest, "its bytes have another digest")
         return block
 
+    def has_lost(self, digest: Digest) -> bool:
+        """Tell whether a block that should be there is seen, at next to no cost, not to be: on a local disk only."""
+        return self._objects.is_local and not self._objects.size(block_key(digest))
+
     def make_durable(self) -> None:
         """Return once all blocks put so far would survive a power cut."""
         self._objects.make_durable()

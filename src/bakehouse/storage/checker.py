@@ -1,17 +1,26 @@
 """The checker: proves every manifest readable and every block's digest true; changes nothing.
 
 Invariant: every block is read once, however many snapshots name it, and every place that names a bad one is
-reported.
+reported. Hydrated bases are compared with their snapshots too: a disk may forget what it was told to keep.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bakehouse.storage.digest import BLOCK_SIZE, Digest
-from bakehouse.storage.errors import BlockDamaged, BlockError, BlockMissing, ManifestDamaged, ManifestMissing
+from bakehouse.storage.bases import Base
+from bakehouse.storage.digest import BLOCK_SIZE, ZERO_BLOCK, Digest, digest_of
+from bakehouse.storage.errors import (
+    BlockDamaged,
+    BlockError,
+    BlockMissing,
+    ManifestDamaged,
+    ManifestMissing,
+    SourceError,
+)
 from bakehouse.storage.manifest import Manifest
+from bakehouse.storage.raw_file import RawFile
 from bakehouse.storage.snapshots import Snapshots
 from bakehouse.storage.workers import Progress, ignore_progress, share_out
 
@@ -23,6 +32,7 @@ class Trouble(StrEnum):
     MANIFEST_DAMAGED = "manifest-damaged"
     BLOCK_MISSING = "block-missing"
     BLOCK_DAMAGED = "block-damaged"
+    BASE_DAMAGED = "base-damaged"
 
 
 _TROUBLES: dict[type[Exception], Trouble] = {
@@ -47,7 +57,8 @@ class Finding:
 def check(snapshots: Snapshots, snapshot_ids: Iterable[str], *, progress: Progress = ignore_progress) -> list[Finding]:
     """Read every block of these snapshots; return what is wrong, an empty list when nothing is.
 
-    Writers may run meanwhile, the collector may not: the store's lock is held. StoreBusy.
+    Writers may run meanwhile, the collector may not: the store's lock is held, also while ``snapshot_ids`` is
+    asked. StoreBusy.
     """
     with snapshots.lock.writing():
         findings: list[Finding] = []
@@ -98,3 +109,57 @@ def _places(manifests: dict[str, Manifest], bad: dict[Digest, BlockError]) -> li
         for index, digest in manifest.blocks.items()
         if digest in bad
     ]
+
+
+def check_bases(snapshots: Snapshots, bases: Iterable[Base], *, progress: Progress = ignore_progress) -> list[Finding]:
+    """Compare hydrated bases with their snapshots' manifests; a base whose snapshot is gone is passed over."""
+    manifests: list[tuple[Base, Manifest]] = []
+    for base in bases:
+        try:
+            manifests.append((base, snapshots.read(base.snapshot_id)))
+        except (ManifestMissing, ManifestDamaged):
+            continue
+    total_bytes = sum(manifest.data_bytes for _, manifest in manifests)
+    done_bytes = 0
+    findings = []
+    for base, manifest in manifests:
+        trouble = _trouble_of(base, manifest)
+        done_bytes += manifest.data_bytes
+        progress(done_bytes, total_bytes)
+        if trouble:
+            message = f"{base.path} {trouble}; delete it, and it is written anew when it is needed"
+            findings.append(Finding(snapshot_id=base.snapshot_id, trouble=Trouble.BASE_DAMAGED, message=message))
+    return findings
+
+
+def _trouble_of(base: Base, manifest: Manifest) -> str:
+    """What is wrong with a base's file, or nothing."""
+    try:
+        with RawFile(base.path) as file:
+            if file.size_bytes != manifest.size_bytes:
+                return f"has {file.size_bytes} bytes, not {manifest.size_bytes}"
+            for index in sorted(set(manifest.blocks) | set(_data_blocks(file))):
+                if _digest_at(file, index) != manifest.blocks.get(index):
+                    return f"is damaged in block {index}"
+    except FileNotFoundError:  # evicted while we were on our way
+        return ""
+    except (OSError, SourceError) as error:
+        return f"cannot be read ({error})"
+    return ""
+
+
+def _data_blocks(file: RawFile) -> Iterator[int]:
+    """The indexes of the blocks for which the file system keeps data."""
+    offset = 0
+    for extent in file.extents():
+        if not extent.is_zero:
+            yield from range(offset // BLOCK_SIZE, -(-(offset + extent.length) // BLOCK_SIZE))
+        offset += extent.length
+
+
+def _digest_at(file: RawFile, index: int) -> Digest | None:
+    """The digest of one block of a file, filled up with zeros at its end; None for zeros."""
+    buffer = bytearray(BLOCK_SIZE)
+    offset = index * BLOCK_SIZE
+    file.read_into(offset, memoryview(buffer)[: file.size_bytes - offset])
+    return None if buffer == ZERO_BLOCK else digest_of(buffer)

@@ -7,6 +7,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from bakehouse.storage.blocks import BlockStore, is_zero
 from bakehouse.storage.digest import BLOCK_SIZE, Digest, block_count, digest_of
@@ -58,24 +59,24 @@ def ingest(
 ) -> Ingested:
     """Store the blocks of ``source`` and return their manifest.
 
-    Extents the source calls unchanged come from ``parent`` without being read. The caller holds
-    ``StoreLock.writing`` until the manifest is stored too. StorageFull when the store is full (what was
-    written stays for the collector), SourceError when the disk cannot be read.
+    Extents the source calls unchanged come from ``parent`` without being read, but for blocks that the store
+    is seen to have lost. The caller holds ``StoreLock.writing`` until the manifest is stored too. StorageFull
+    when the store is full (what was written stays for the collector), SourceError when the disk cannot be read.
     """
     runs = block_runs(source.extents(), size_bytes=source.size_bytes, has_parent=parent is not None)
+    inherited = dict(_inherited(runs, parent, block_count(source.size_bytes))) if parent is not None else {}
+    lost = [index for index, digest in inherited.items() if store.has_lost(digest)]
     to_read = [run for run in runs if run.treatment is Treatment.READ]
     tally = _Tally()
     share_out(
-        (index for run in to_read for index in range(run.first, run.end)),
-        lambda: _block_reader(source, store, parent, tally),
+        chain(lost, (index for run in to_read for index in range(run.first, run.end))),
+        lambda: _block_reader(source, store, None if lost else parent, tally),
         item_bytes=BLOCK_SIZE,
-        total_bytes=sum(run.end - run.first for run in to_read) * BLOCK_SIZE,
+        total_bytes=(len(lost) + sum(run.end - run.first for run in to_read)) * BLOCK_SIZE,
         progress=progress,
     )
     store.make_durable()
-    blocks = tally.found
-    if parent is not None:
-        blocks |= dict(_inherited(runs, parent, block_count(source.size_bytes)))
+    blocks = inherited | tally.found
     return Ingested(
         manifest=Manifest(size_bytes=source.size_bytes, blocks=dict(sorted(blocks.items()))),
         read_bytes=tally.read_bytes,

@@ -70,6 +70,11 @@ class Snapshots:
         except ManifestDamaged as error:
             raise ManifestDamaged(f"the manifest of {snapshot_id} is damaged: {error}") from error
 
+    def find_size(self, snapshot_id: str) -> int | None:
+        """The size of a snapshot's disk; None when its manifest cannot be read."""
+        manifest = self._find_sound(snapshot_id)
+        return manifest.size_bytes if manifest else None
+
     def find(self, snapshot_id: str) -> Manifest | None:
         """Return a snapshot's manifest, None when there is none; ManifestDamaged."""
         try:

@@ -25,6 +25,7 @@ from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from bakehouse.workflows import specs
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.reachability import guest_agent
 
 _SHUTDOWN_TIMEOUT_S = 150.0
@@ -167,7 +168,7 @@ def read_offline(host: Host, subject_id: str) -> None:
     for disk in disks:
         parent = job.parents[disk.volume_id][0]
         if parent is not None:
-            host.bases.hydrate(parent)
+            hydrate(host, parent)
     with (
         host.locks[job.instance_id or job.disks[0].volume_id],
         disk_server.start_disk_server(

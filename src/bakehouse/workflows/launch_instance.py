@@ -14,6 +14,7 @@ from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import specs
 from bakehouse.workflows.end_instance import end_launch
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.machine_exited import watch_machine
 from bakehouse.workflows.vpc_network import ensure_network
 
@@ -37,7 +38,7 @@ def hydrate_bases(host: Host, instance_id: str) -> None:
         instance = instances.get_any(session, instance_id)
         snapshot_ids = [volume.snapshot_id for volume in instance.volumes if volume.snapshot_id]
     for snapshot_id in snapshot_ids:
-        host.bases.hydrate(snapshot_id)
+        hydrate(host, snapshot_id)
 
 
 def prepare_volumes(host: Host, instance_id: str) -> None:

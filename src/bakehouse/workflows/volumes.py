@@ -6,6 +6,7 @@ from bakehouse.errors import PartError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import specs
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.launch_instance import GIB
 
 _FORCED_DETACH_TIMEOUT_S = 5.0
@@ -53,7 +54,7 @@ def make_disk(host: Host, volume_id: str) -> None:
         row = session.get_one(Volume, volume_id)
         snapshot_id, size_bytes = row.snapshot_id, row.size_gib * GIB
     if snapshot_id is not None:
-        host.bases.hydrate(snapshot_id)
+        hydrate(host, snapshot_id)
     files = host.settings.state.volume(volume_id)
     volume_files.create_overlay(files, size_bytes=size_bytes, uid=host.uid_of(None))
 
@@ -84,7 +85,7 @@ def plug_in(host: Host, volume_id: str) -> None:
         disk = specs.disk_spec(host, row, root_device_name=instance.root_device_name)
         uid = host.uid_of(instance.uid_number)
     if row.snapshot_id is not None:
-        host.bases.hydrate(row.snapshot_id)
+        hydrate(host, row.snapshot_id)
     with host.locks[instance.instance_id]:
         volume_files.give_to(host.settings.state.volume(volume_id), uid)
         machine = host.machines.find(instance.instance_id)
