@@ -73,11 +73,6 @@ NEEDS = (
         any_of=("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd"),
         purpose="firmware of uefi images",
     ),
-    Need(
-        package="python3-libnbd",
-        any_of=("/usr/lib/python3/dist-packages/nbd.py",),
-        purpose="reading disks for snapshots",
-    ),
     Need(package="nftables", any_of=("nft",), purpose="security groups"),
     Need(package="iproute2", any_of=("ip",), purpose="networks"),
     Need(package="slirp4netns", any_of=("slirp4netns",), purpose="the machines' way to the internet"),
@@ -93,7 +88,6 @@ NEEDS = (
     ),
     Need(package="e2fsprogs", any_of=("mke2fs",), purpose="base images"),
     Need(package="fdisk", any_of=("sfdisk",), purpose="base images"),
-    Need(package="dosfstools", any_of=("mkfs.vfat",), purpose="base images"),
     Need(package="mtools", any_of=("mcopy",), purpose="base images"),
 )
 ROOTLESS_NEEDS = (Need(package="uidmap", any_of=("newuidmap",), purpose="base images without root"),)
