@@ -1,6 +1,7 @@
 """The ``demo`` verb: sees to service and base image, tells the story, says what is left running."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,13 +19,24 @@ _SERIAL_TAIL_LINES = 40
 def demo(
     context: typer.Context,
     clean: Annotated[bool, typer.Option("--clean", help="Only remove what an earlier demo has left.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Write what was printed to this file too, as SVG.")] = None,
 ) -> None:
     """Walk the loop on real machines: launch, customise, create image, launch an identical copy."""
+    if picture is None:
+        _demo(context.obj, clean)
+        return
+    from bakehouse.cli.demo.picture import save_picture
+
+    out.record = True
+    _demo(context.obj, clean)
+    save_picture(out, picture)
+
+
+def _demo(settings: Settings, clean: bool) -> None:
     from bakehouse.cli.demo.background import ensure_service
     from bakehouse.cli.demo.clients import boto3_client, enter_environment
     from bakehouse.cli.demo.leftovers import remove_leftovers
 
-    settings: Settings = context.obj
     steps = Steps(out)
     with steps.step("This host"):
         _examine_host(settings, steps)
