@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
 from bakehouse.errors import PartError
-from bench import describe_images, idle, launch
+from bench import create_image, describe_images, idle, launch, root_volume
 from bench.figure import Figure
 from bench.throwaway import Bench, start_bench
 
@@ -17,6 +18,8 @@ from bench.throwaway import Bench, start_bench
 MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "idle": idle.measure,
     "launch": launch.measure,
+    "root-volume": root_volume.measure,
+    "create-image": create_image.measure,
     "describe-images": describe_images.measure,
 }
 RESULT = Path("build/bench.json")
@@ -36,7 +39,7 @@ def main() -> int:
             console.print(f"measuring {name} ...")
             try:
                 figures += MEASUREMENTS[name](bench)
-            except (RuntimeError, PartError) as error:
+            except (RuntimeError, PartError, BotoCoreError, ClientError) as error:
                 failures.append(f"{name}: {error}")
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps([figure.to_json() for figure in figures], indent=2) + "\n")

@@ -72,13 +72,14 @@ class Bench:
         return self.settings.state.private_key(_KEY_NAME)
 
     def run_instance(self, image_id: str, instance_type: str = "t3.micro") -> str:
-        """RunInstances; returns at once with the id. Key pair and group exist before the clock starts."""
+        """RunInstances; returns at once with the id. Key pair and group are made when first used."""
+        key = self.private_key
         answer = self.ec2.run_instances(
             ImageId=image_id,
             InstanceType=instance_type,
             MinCount=1,
             MaxCount=1,
-            KeyName=_KEY_NAME,
+            KeyName=key.stem,
             SecurityGroupIds=[self.group_id],
         )
         return str(answer["Instances"][0]["InstanceId"])
