@@ -1,6 +1,7 @@
 """Measure everything, or what is named on the command line; print a table and write build/bench.json."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ RESULT = Path("build/bench.json")
 
 def main() -> int:
     """Return 0 when every promise is kept, 1 when one is not, 2 when something could not be measured."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # what was started is ended then, too
     console = Console(highlight=False)
     names = sys.argv[1:] or list(MEASUREMENTS)
     if unknown := set(names) - set(MEASUREMENTS):
