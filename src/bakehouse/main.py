@@ -63,7 +63,8 @@ from bakehouse.workflows.reachability import ReachabilityWatch
 from bakehouse.workflows.reconcile import reconcile
 
 _HOST_NAME = "local"
-_STOP_TIMEOUT_S = 30
+_STOP_TIMEOUT_S = 60
+_LOCK_POLL_S = 0.1
 _BACKLOG = 2048
 _FIRST_ACCOUNT_ALIAS = "main"
 
@@ -164,12 +165,20 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
 
 
 @contextmanager
-def hold_lock(settings: Settings) -> Iterator[None]:
-    """Be the one service of this state directory; BlockingIOError when another is."""
+def hold_lock(settings: Settings, *, timeout_s: float = 0) -> Iterator[None]:
+    """Be the one service of this state directory; BlockingIOError when another is, still after ``timeout_s``."""
     make_state_directories(settings)
+    deadline = time.monotonic() + timeout_s
     lock: IO[bytes]
     with settings.state.lock.open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOCK_POLL_S)
         yield
 
 
@@ -261,23 +270,17 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def stop_everything(settings: Settings) -> None:
-    """End the service, then shut every machine down cleanly, and the networks; rows stay, as stopped."""
+    """End the service, then shut every machine down cleanly, and the networks; rows stay, as stopped.
+
+    BlockingIOError when the lock of the state directory does not become free.
+    """
     endpoint = find_endpoint(settings.state)
     if endpoint is not None:
         os.kill(endpoint.pid, signal.SIGTERM)
-        _wait_for(lambda: find_endpoint(settings.state) is None)
-    with hold_lock(settings), open_host(settings) as host:
+    with hold_lock(settings, timeout_s=_STOP_TIMEOUT_S), open_host(settings) as host:
         host.engine.launch()
         reconcile(host)
         end_instance.stop_all(host)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise PartError(f"the service did not end within {_STOP_TIMEOUT_S} s")
-        time.sleep(0.1)
 
 
 def create_account(settings: Settings, alias: str | None) -> AdministratorKey:

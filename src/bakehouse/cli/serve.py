@@ -49,5 +49,5 @@ def down(context: typer.Context) -> None:
         with err.status("stopping machines, networks and the service"):
             stop_everything(context.obj)
     except BlockingIOError:
-        fail("a service is just starting or ending here; try again")
+        fail(f"the service on {context.obj.state_root} does not end; its log says what it waits for")
     out.print("Everything is stopped. Instances, volumes and images are kept.")
