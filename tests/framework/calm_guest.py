@@ -1,7 +1,8 @@
 """A guest of one sector that costs next to nothing: it counts on its disk at every tick of the clock, and else sleeps.
 
 At each tick (18 a second): n += 1, and n is written (32 bits, little-endian) to sector 1 of every disk the BIOS
-knows. A dot on the serial port every 4 counts. It shuts down, with an "S", when the power button is pressed.
+knows. Every 4 counts a dot goes to the serial port, and devices that are to be unplugged are let go (through the
+ACPI hot-plug registers of QEMU's q35). It shuts down, with an "S", when the power button is pressed.
 
 Assembled from (GNU as, 16-bit, at 0x7c00):
 
@@ -38,6 +39,21 @@ Assembled from (GNU as, 16-bit, at 0x7c00):
       jnz next
       movb $'.',%al
       call say
+      xorl %ecx,%ecx
+    port:
+      movw $0xcd0,%dx
+      movl %ecx,%eax
+      outl %eax,%dx
+      movw $0xcc4,%dx
+      inl %dx,%eax
+      testl %eax,%eax
+      jz stays
+      movw $0xcc8,%dx
+      outl %eax,%dx
+    stays:
+      incw %cx
+      cmpw $32,%cx
+      jb port
       jmp next
     off:
       movw $0x100,%ax
@@ -69,9 +85,9 @@ COUNT_OFFSET = 512
 DISK_BYTES = 4 << 20
 
 _CODE = bytes.fromhex(
-    "fa31c08ed88ec08ed0bc007cfbba0206b80001ef66c706008000000000f4ba0006edf6c401752366ff060080b280be647cb80043cd1372"
-    "04fec2ebf2f60600800375dab02ee81500ebd3b80001efb053e80a00ba0406b80020eff4ebfdbaf803eec3669010000100008000000100"
-    "000000000000"
+    "fa31c08ed88ec08ed0bc007cfbba0206b80001ef66c706008000000000f4ba0006edf6c401754366ff060080b280be847cb80043cd1372"
+    "04fec2ebf2f60600800375dab02ee835006631c9bad00c6689c866efbac40c66ed6685c07405bac80c66ef4183f92072e3ebb3b80001ef"
+    "b053e80a00ba0406b80020eff4ebfdbaf803eec3669010000100008000000100000000000000"
 )
 BOOT_SECTOR = _CODE.ljust(510, b"\0") + b"\x55\xaa"
 
