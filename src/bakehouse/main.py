@@ -258,6 +258,9 @@ def run_service(
         finally:
             remove_endpoint(settings.state)
             watch.close()
+            if not host.engine.close():
+                logging.getLogger("bakehouse").info("work that is under way goes on at the next start")
+                os._exit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -8,7 +8,9 @@ neither. Workflows with the same ``key`` run one after the other, in order.
 """
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -16,7 +18,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, StepOptions
 from sqlalchemy.orm import Session
 
 from bakehouse.database.session import Database
-from bakehouse.durable.failures import failing_in_one_way
+from bakehouse.durable.failures import StepFailed, failing_in_one_way
 
 Result = TypeVar("Result")
 Workflow = Callable[..., None]
@@ -24,6 +26,7 @@ Workflow = Callable[..., None]
 # The application version is pinned: a new release resumes what the old one began.
 _VERSION = "1"
 _POLL_INTERVAL_S = 0.3
+_GRACE_S = 5.0
 
 
 class Moment(StrEnum):
@@ -31,6 +34,13 @@ class Moment(StrEnum):
 
     DONE = "done"  # not remembered yet: the step will run again
     REMEMBERED = "remembered"
+
+
+class Interrupted(BaseException):
+    """The service ends in the middle of a workflow: nothing more is done or remembered, the next start goes on.
+
+    No Exception: a workflow that catches failures must not take this for one.
+    """
 
 
 # Told after each step, in tests that kill the process there: (workflow id, step name, moment).
@@ -46,6 +56,9 @@ class Engine:
         self._database = database
         self._queue = f"host-{host_name}"
         self._after_step = after_step
+        self._is_closing = False
+        self._running_steps = 0
+        self._steps_changed = threading.Condition()
         self._url = database.url.render_as_string(hide_password=False)
         self._dbos = DBOS(
             config=DBOSConfig(
@@ -97,32 +110,58 @@ class Engine:
     def step(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run one step of the workflow we are in; its result is remembered, its effects must be idempotent.
 
-        StepFailed, whatever error it ends with.
+        StepFailed, whatever error it ends with; Interrupted when the engine is being closed.
         """
-        name, function = function.__name__, failing_in_one_way(function)
-        if self._after_step is None:
-            result: Result = DBOS.run_step(StepOptions(name=name), function, *arguments)
-            return result
-        return self._observed(self._after_step, name, function, *arguments)
-
-    @staticmethod
-    def _observed(observer: StepObserver, name: str, function: Callable[..., Result], *arguments: Any) -> Result:
-        workflow_id = str(DBOS.workflow_id)
+        name, workflow_id = function.__name__, str(DBOS.workflow_id)
+        safely = failing_in_one_way(function)
 
         def work() -> Result:
-            done = function(*arguments)
-            observer(workflow_id, name, Moment.DONE)
-            return done
+            with self._counted():
+                try:
+                    done = safely(*arguments)
+                except StepFailed:
+                    if self._is_closing:  # what it stood on was taken away: no failure of its own
+                        raise Interrupted from None
+                    raise
+                self._observe(workflow_id, name, Moment.DONE)
+                return done
 
         result: Result = DBOS.run_step(StepOptions(name=name), work)
-        observer(workflow_id, name, Moment.REMEMBERED)
+        self._observe(workflow_id, name, Moment.REMEMBERED)
         return result
 
-    def close(self) -> None:
-        """Stop taking work and let running steps end (bounded); unfinished workflows resume at next start."""
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Be one of the running steps; Interrupted when no more may begin."""
+        with self._steps_changed:
+            if self._is_closing:
+                raise Interrupted
+            self._running_steps += 1
+        try:
+            yield
+        finally:
+            with self._steps_changed:
+                self._running_steps -= 1
+                self._steps_changed.notify_all()
+
+    def _observe(self, workflow_id: str, name: str, moment: Moment) -> None:
+        if self._after_step is not None:
+            self._after_step(workflow_id, name, moment)
+
+    def close(self) -> bool:
+        """Begin no step any more and let running ones end; unfinished workflows resume at the next start.
+
+        False when steps still run after a few seconds. Whatever they stand on is then better left as it is, and
+        the process ended: a step can be cut off at any instant, but might do harm as its parts go away.
+        """
+        with self._steps_changed:
+            self._is_closing = True
+            is_idle = self._steps_changed.wait_for(lambda: not self._running_steps, _GRACE_S)
         if self._client is not None:
             self._client.destroy()
-        DBOS.destroy(workflow_completion_timeout_sec=5)
+            self._client = None
+        DBOS.destroy()
+        return is_idle
 
 
 def _named(function: Workflow, name: str) -> Workflow:
