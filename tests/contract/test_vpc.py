@@ -368,3 +368,18 @@ def test_shutting_down_ends_agent_and_uplink(host: VpcHost) -> None:
     host.networks.shut_down(network.spec.vpc_id)
     for pid in pids:
         wait_gone(pid)
+
+
+def test_a_guest_is_seen_to_answer_until_its_network_or_its_machine_is_down(host: VpcHost) -> None:
+    network = host.vpc(9)
+    network.set_groups([group(egress=())])  # no rule is needed for it
+    first, second = (host.guest(network, interface(number, vpc=9, public=False)) for number in (90, 91))
+    both = {first.interface.interface_id, second.interface.interface_id}
+    assert network.find_answering([*both, "eni-00000000000000000"]) == both
+    second.check("ip", "addr", "flush", "dev", "eth0")
+    assert network.find_answering(both) == {first.interface.interface_id}
+    # An answer in another's name counts for nobody.
+    second.check("ip", "addr", "add", "172.31.0.90/32", "dev", "eth0")
+    assert network.find_answering(both) == {first.interface.interface_id}
+    first.kill()
+    assert network.find_answering(both) == set()

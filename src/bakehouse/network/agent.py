@@ -41,6 +41,13 @@ _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x2, 0x1000, 0x4000
 _SYSCTL_ROOT = "/proc/sys/net/"
 _MACHINE_UIDS = 65535
+_ETHERTYPE_ARP = 0x0806
+# Packet sockets hear ARP only.
+_SOCKET_KINDS = {
+    "stream": (socket.AF_INET, socket.SOCK_STREAM, 0),
+    "dgram": (socket.AF_INET, socket.SOCK_DGRAM, 0),
+    "arp": (socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETHERTYPE_ARP)),
+}
 
 Reply = tuple[Any, list[int]]
 
@@ -267,12 +274,12 @@ class Agent:
             raise
 
     def _sockets(self, request: Request) -> Reply:
-        """Make ``count`` IPv4 sockets that belong to the namespace, set, bound and listening as asked."""
-        kind = socket.SOCK_STREAM if request.values["kind"] == "stream" else socket.SOCK_DGRAM
+        """Make ``count`` sockets that belong to the namespace, set, bound and listening as asked."""
+        family, kind, protocol = _SOCKET_KINDS[request.values["kind"]]
         made: list[int] = []
         try:
             for _ in range(min(request.values.get("count", 1), DESCRIPTOR_LIMIT)):
-                new = socket.socket(socket.AF_INET, kind)
+                new = socket.socket(family, kind, protocol)
                 made.append(new.detach())
                 view = socket.socket(fileno=os.dup(made[-1]))
                 with view:

@@ -101,7 +101,7 @@ class AgentClient:
         bind: tuple[str, int] | None = None,
         listen: int | None = None,
     ) -> list[socket.socket]:
-        """Make sockets (``kind`` is stream or dgram) that belong to the VPC's namespace, non-blocking."""
+        """Make sockets (``kind`` is stream, dgram or arp) that belong to the VPC's namespace, non-blocking."""
         request = {"op": "sockets", "kind": kind, "count": count, "options": list(options)}
         _, fds = await self._call({**request, "bind": bind, "listen": listen})
         sockets = [socket.socket(fileno=fd) for fd in fds]

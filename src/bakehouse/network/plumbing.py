@@ -9,7 +9,7 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from bakehouse.network.addressing import tap_name
 from bakehouse.network.agent_client import AgentClient, AgentRefusedError, AgentStatus
+from bakehouse.network.arp import find_answering
 from bakehouse.network.dhcp import Lease
 from bakehouse.network.dns import Zone
 from bakehouse.network.dns_relay import Upstreams
@@ -49,6 +50,7 @@ _NFT = ("nft", "-f", "-")
 _AGENT_WAIT_S = 30.0
 _TAP_TRIES = 40
 _TAP_PAUSE_S = 0.05
+_ARP_WAIT_S = 1.0
 _POOLED_STREAMS, _POOLED_DATAGRAMS = 16, 4
 
 
@@ -262,6 +264,15 @@ class VpcPlumbing:
         """Render again, because the host's addresses changed; not before machines found again are known."""
         if not self._has_inherited_rules():
             await self._apply_firewall()
+
+    async def find_answering(self, interface_ids: Collection[str]) -> set[str]:
+        """Those of these interfaces whose guest answers ARP now."""
+        asked = [self.interfaces[interface_id] for interface_id in interface_ids if interface_id in self.interfaces]
+        if not asked:
+            return set()
+        (packets,) = await (await self._get_agent()).make_sockets("arp")
+        with packets:
+            return await find_answering(packets, asked, wait_s=_ARP_WAIT_S)
 
     def endpoints(self, interface_id: str) -> dict[int, int]:
         """See PublicAddresses.endpoints."""

@@ -7,7 +7,7 @@ Nothing of the host's own network is created or changed, except listening socket
 import asyncio
 import logging
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -79,6 +79,13 @@ class VpcNetwork:
             return self._loop.call(self._plumbing.spawn(argv, fds=fds, uid=uid, log_path=log))
         except NetworkError as error:
             raise SpawnError(str(error)) from error
+
+    def find_answering(self, interface_ids: Collection[str]) -> set[str]:
+        """Ask the guests behind these interfaces by ARP, as EC2's instance status check does; who answered.
+
+        A machine that hangs or has not configured its network yet does not.
+        """
+        return self._loop.call(self._plumbing.find_answering(interface_ids))
 
     def endpoints(self, interface_id: str) -> Mapping[int, int]:
         """The open TCP ports of an interface's public address -> the host port that leads to each.
