@@ -108,4 +108,4 @@ def test_unknown_and_malformed_ids_have_codes_of_their_own(ec2: Any) -> None:
     assert refused(ec2.describe_instances, InstanceIds=["nonsense"]) == "InvalidInstanceID.Malformed"
     run = {"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1}
     assert refused(ec2.run_instances, **run) == "InvalidAMIID.NotFound"
-    assert refused(ec2.run_instances, **run, DryRun=True) == "DryRunOperation"
+    assert refused(ec2.run_instances, **run, DryRun=True) == "InvalidAMIID.NotFound"

@@ -43,11 +43,11 @@ class Kitchen:
 
     @contextmanager
     def transaction(self, *, mutates: bool) -> Iterator[Session]:
-        before = dict(self.remembered)
+        before, done = dict(self.remembered), list(self.done)
         try:
             yield cast("Session", self)
         except BaseException:
-            self.remembered = before
+            self.remembered, self.done = before, done
             self.rolled_back.append(mutates)
             raise
         self.committed.append(mutates)

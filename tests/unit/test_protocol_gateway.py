@@ -107,7 +107,12 @@ def test_each_request_is_logged_with_facts_and_without_parameters(
 def test_a_dry_run_is_checked_but_does_nothing(kitchen: tuple[Gateway, Kitchen]) -> None:
     assert code_of(run(kitchen[0], DryRun="true")) == ("DryRunOperation", 412)
     assert code_of(ask(kitchen[0], "RunInstances", MinCount=1, DryRun="true")) == ("MissingParameter", 400)
-    assert (kitchen[1].done, kitchen[1].committed, kitchen[1].rolled_back) == ([], [], [])
+    assert code_of(run(kitchen[0], "ami-unknown", DryRun="true")) == ("InvalidAMIID.NotFound", 400)
+    assert code_of(ask(kitchen[0], "DescribeVolumes", DryRun="true", Filter__1__Name="x", Filter__1__Value__1="y")) == (
+        "InvalidParameterValue",
+        400,
+    )
+    assert (kitchen[1].done, kitchen[1].committed) == ([], [])
     assert run(kitchen[0], DryRun="false")["status"] == 200
 
 

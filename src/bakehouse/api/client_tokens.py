@@ -60,7 +60,7 @@ def read_token(parameters: Mapping[str, Any]) -> str | None:
 def digest_request(parameters: Mapping[str, Any]) -> str:
     """Return a digest of all that must be the same when a token is used again."""
     return digests.digest_parameters(
-        {name: value for name, value in parameters.items() if name not in ("ClientToken", "DryRun")}
+        {name: value for name, value in parameters.items() if name != "ClientToken"}
     )
 
 

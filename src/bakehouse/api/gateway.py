@@ -20,7 +20,7 @@ from bakehouse import errors
 from bakehouse.api import client_tokens
 from bakehouse.api.client_tokens import ClientTokens, TokenKey
 from bakehouse.api.context import RequestContext
-from bakehouse.api.models import get_operation_model, input_members, operation_names, service_model
+from bakehouse.api.models import operation_names, service_model
 from bakehouse.api.pagination import Pages
 from bakehouse.api.protocol.ec2_query import Ec2Query
 from bakehouse.api.protocol.form import MAX_BODY_BYTES, parse_pairs
@@ -73,6 +73,7 @@ class Call:
     secret: Secret = _NOBODY
     operation: Operation = field(init=False)
     parameters: dict[str, Any] = field(default_factory=dict)
+    is_dry_run: bool = False
     session: Session = field(init=False)
     reply: dict[str, Any] = field(init=False)
     is_replayed: bool = False
@@ -109,10 +110,6 @@ class Gateway:
         self._validators = {
             (each.service, each.name): Validator(each, self._codecs[each.service].wire_name) for each in registry
         }
-        self._has_dry_run = {
-            (each.service, each.name): "DryRun" in input_members(get_operation_model(each.service, each.name))
-            for each in registry
-        }
         # What happens to a request, in this order; each step may end it by raising an ApiError.
         self._steps: tuple[Callable[[Call], None], ...] = (
             self._read_form,
@@ -122,7 +119,6 @@ class Gateway:
             self._parse,
             self._validate,
             self._authorize,
-            self._answer_dry_run,
             self._run_in_transaction,
         )
         # What happens inside the transaction, which is committed when the last of these is done.
@@ -132,6 +128,7 @@ class Gateway:
             self._remember_client_token,
             self._apply_filters,
             self._cut_page,
+            self._end_dry_run,
             self._serialize,
         )
 
@@ -202,13 +199,10 @@ class Gateway:
 
     def _validate(self, call: Call) -> None:
         call.parameters = self._validators[call.service, call.action].validate(call.parameters)
+        call.is_dry_run = call.parameters.pop("DryRun", False)
 
     def _authorize(self, call: Call) -> None:
         """Every key is its account's administrator; policies will be asked here."""
-
-    def _answer_dry_run(self, call: Call) -> None:
-        if self._has_dry_run[call.service, call.action] and call.parameters.pop("DryRun", False):
-            raise errors.dry_run_operation()
 
     def _run_in_transaction(self, call: Call) -> None:
         with self._transaction(mutates=call.operation.mutates) as session:
@@ -253,6 +247,11 @@ class Gateway:
         if call.operation.paged is not None:
             scope = (call.secret.account_id, call.service, call.action)
             self._pages.cut(call.operation.paged, scope, call.parameters, call.reply)
+
+    def _end_dry_run(self, call: Call) -> None:
+        """Only now is it true that the request would have succeeded; nothing of it is kept."""
+        if call.is_dry_run:
+            raise errors.dry_run_operation()
 
     def _serialize(self, call: Call) -> None:
         call.body = self._codecs[call.service].serialize(call.action, call.reply, call.request_id)

@@ -29,7 +29,7 @@ from bakehouse.errors import ApiError
 
 _MAC_BYTES = 16
 # What may differ between the calls for two pages of one list.
-_NOT_BOUND = ("DryRun", "MaxResults", "NextToken")
+_NOT_BOUND = ("MaxResults", "NextToken")
 
 
 @dataclass(frozen=True, kw_only=True)

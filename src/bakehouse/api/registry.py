@@ -33,10 +33,10 @@ absent. Return what a boto3 user receives, without ResponseMetadata; None values
 left out. Raise an ``ApiError`` of ``bakehouse.errors`` to refuse; the transaction is then rolled back.
 
 The gateway does before the call: signature, types, enums, required members and unknown parameters against
-the model, empty strings removed (see ``keeps_empty``), undeclared parameters refused, DryRun answered,
-ClientToken replayed. After the call: ``Filters`` applied, the page cut and NextToken written, the reply
-serialized, the transaction committed. So never read DryRun, ClientToken, NextToken, MaxResults or (unless
-for speed) Filters.
+the model, empty strings removed (see ``keeps_empty``), undeclared parameters refused, ClientToken replayed.
+After the call: ``Filters`` applied, the page cut and NextToken written, a DryRun rolled back and answered, the
+reply serialized, the transaction committed. So an operation does nothing that a rollback would not undo, and
+never reads DryRun, ClientToken, NextToken, MaxResults or (unless for speed) Filters.
 
 ``honours`` lists paths into the request: ``"ImageId"``, ``"Placement.AvailabilityZone"``,
 ``"BlockDeviceMappings[].Ebs.VolumeSize"``. A path covers everything beneath it. DryRun and ClientToken are
