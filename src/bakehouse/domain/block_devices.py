@@ -38,12 +38,24 @@ def plan_volumes(
     Raises what EC2 answers to RunInstances: InvalidBlockDeviceMapping for a mapping that cannot be made,
     InvalidSnapshot.NotFound for a snapshot the account cannot see.
     """
-    merged: dict[str, Mapping[str, Any]] = {
-        one["DeviceName"]: one["Ebs"] for one in image.block_device_mappings if "Ebs" in one
-    }
+    given = {one["DeviceName"]: one["Ebs"] for one in image.block_device_mappings if "Ebs" in one}
+    root = image.root_device_name
+    # Whoever may launch the image may launch what it lies on.
+    known = snapshots.snapshot_ids_of(image)
+    return [
+        plan_volume(session, account_id, name, ebs, known_snapshot_ids=known, is_root=name == root)
+        for name, ebs in override_mappings(given, root, overrides)
+    ]
+
+
+def override_mappings(
+    given: Mapping[str, Mapping[str, Any]], root_device_name: str, overrides: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Merge a request's mappings into those an image or an instance has, by device name; root first."""
+    merged = dict(given)
     for name, override in by_device_name(overrides).items():
         if "NoDevice" in override:
-            if name == image.root_device_name:
+            if name == root_device_name:
                 raise errors.block_device_mapping_invalid("The root device cannot be left out.")
             merged.pop(name, None)
         elif "VirtualName" in override:
@@ -52,14 +64,7 @@ def plan_volumes(
             merged[name] = _merge(name, merged.get(name), override.get("Ebs", {}))
     if len(merged) > volumes.MAX_ATTACHED:
         raise errors.block_device_mapping_invalid(f"An instance has at most {volumes.MAX_ATTACHED} volumes.")
-    # Whoever may launch the image may launch what it lies on.
-    known = snapshots.snapshot_ids_of(image)
-    root = image.root_device_name
-    ordered = sorted(merged.items(), key=lambda item: (item[0] != root, item[0]))
-    return [
-        plan_volume(session, account_id, name, ebs, known_snapshot_ids=known, is_root=name == root)
-        for name, ebs in ordered
-    ]
+    return sorted(merged.items(), key=lambda item: (item[0] != root_device_name, item[0]))
 
 
 def by_device_name(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -102,8 +107,6 @@ def plan_volume(
     is_root: bool = False,
 ) -> PlannedVolume:
     """Check one EBS mapping. ``known_snapshot_ids`` may be used whoever owns them."""
-    if ebs.get("Encrypted") or "KmsKeyId" in ebs:
-        raise errors.unsupported_operation("Encrypted volumes are not supported by this service.")
     snapshot = _snapshot(session, account_id, ebs.get("SnapshotId"), known_snapshot_ids)
     volume_type = ebs.get("VolumeType", _DEFAULT_TYPE)
     if is_root and not volume_types.can_boot(volume_type):

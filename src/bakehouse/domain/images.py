@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance, LaunchPermission, Volume, now
-from bakehouse.domain import snapshots, tags
+from bakehouse.domain import block_devices, snapshots, tags, volume_types
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -125,43 +125,33 @@ def create_from_instance(
 def _captured_mappings(
     session: Session, instance: Instance, image_id: str, overrides: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    by_device = {one.get("DeviceName"): one for one in overrides}
+    """The instance's volumes, changed and added to as the request says, each attached one with a new snapshot."""
+    attached = {volume.device_name: volume for volume in instance.volumes if volume.device_name is not None}
+    given = {name: _captured_ebs(volume) for name, volume in attached.items()}
     mappings = []
-    for volume in instance.volumes:
-        override = by_device.pop(volume.device_name, {})
-        if "NoDevice" in override:
-            if volume.device_name == instance.root_device_name:
-                raise errors.block_device_mapping_invalid("The root device cannot be left out.")
-            continue
-        mappings.append(_captured_mapping(session, instance, image_id, volume, override.get("Ebs", {})))
-    for name, override in by_device.items():
-        if "NoDevice" not in override and "Ebs" in override:
-            ebs = override["Ebs"]
-            if not ebs.get("VolumeSize") or "SnapshotId" in ebs:
-                raise errors.block_device_mapping_invalid(f"Device {name} needs a size and takes no snapshot here.")
-            defaults = {"DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
-            mappings.append({"DeviceName": name, "Ebs": {**defaults, **ebs}})
+    for name, ebs in block_devices.override_mappings(given, instance.root_device_name, overrides):
+        taken = {}
+        if (volume := attached.get(name)) is not None:
+            snapshot = snapshots.create_for_image(session, instance, volume, image_id)
+            taken = {"SnapshotId": snapshot.snapshot_id}
+        planned = block_devices.plan_volume(
+            session,
+            instance.account_id,
+            name,
+            {**ebs, **taken},
+            known_snapshot_ids=taken.values(),
+            is_root=name == instance.root_device_name,
+        )
+        mappings.append(block_devices.image_mapping(planned, ebs))
     return mappings
 
 
-def _captured_mapping(
-    session: Session, instance: Instance, image_id: str, volume: Volume, ebs: Mapping[str, Any]
-) -> dict[str, Any]:
-    if ebs.get("VolumeSize", volume.size_gib) < volume.size_gib:
-        raise errors.block_device_mapping_invalid(
-            f"Volume of size {ebs['VolumeSize']}GB is smaller than the volume on device {volume.device_name}."
-        )
-    text = f"Created by CreateImage({instance.instance_id}) for {image_id}"
-    snapshot = snapshots.create(session, instance.account_id, volume, text)
+def _captured_ebs(volume: Volume) -> dict[str, Any]:
     return {
-        "DeviceName": volume.device_name,
-        "Ebs": {
-            "DeleteOnTermination": ebs.get("DeleteOnTermination", True),
-            "SnapshotId": snapshot.snapshot_id,
-            "VolumeSize": ebs.get("VolumeSize", volume.size_gib),
-            "VolumeType": ebs.get("VolumeType", volume.volume_type),
-            "Encrypted": False,
-        },
+        "DeleteOnTermination": volume.delete_on_termination,
+        "VolumeSize": volume.size_gib,
+        "VolumeType": volume.volume_type,
+        **volume_types.chosen_figures(volume.volume_type, volume.iops, volume.throughput_mibps),
     }
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Image, Snapshot, Volume, now
+from bakehouse.database.models import Image, Instance, Snapshot, Volume, now
 from bakehouse.domain import tags
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -17,7 +17,7 @@ PENDING, COMPLETED, ERROR = "pending", "completed", "error"
 
 
 def visible(session: Session, account_id: str, snapshot_ids: Sequence[str] = ()) -> list[Snapshot]:
-    """The blessed select: the account's snapshots and those under public images, oldest first."""
+    """The blessed select: the account's snapshots, oldest first."""
     query = sa.select(Snapshot).order_by(Snapshot.started_at, Snapshot.snapshot_id)
     for snapshot_id in snapshot_ids:
         if not is_well_formed(Prefix.SNAPSHOT, snapshot_id):
@@ -58,6 +58,26 @@ def create(session: Session, account_id: str, volume: Volume, description: str) 
     session.add(snapshot)
     session.flush()
     return snapshot
+
+
+def create_for_image(session: Session, instance: Instance, volume: Volume, image_id: str) -> Snapshot:
+    """Write the pending snapshot that CreateImage takes of one of an instance's volumes."""
+    return create(session, instance.account_id, volume, _note(instance.instance_id, image_id))
+
+
+def taken_for(session: Session, image: Image) -> list[str]:
+    """The snapshots that CreateImage took, or takes, for an image; its mappings may name older ones too."""
+    # Nobody can change a description, or know an image's id before the image is there.
+    query = sa.select(Snapshot.snapshot_id).where(
+        Snapshot.snapshot_id.in_(snapshot_ids_of(image)),
+        Snapshot.description == _note(image.source_instance_id, image.image_id),
+    )
+    return list(session.scalars(query))
+
+
+def _note(instance_id: str | None, image_id: str) -> str:
+    """EC2's description of such a snapshot."""
+    return f"Created by CreateImage({instance_id}) for {image_id}"
 
 
 def delete(session: Session, account_id: str, snapshot_id: str) -> None:

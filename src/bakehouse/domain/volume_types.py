@@ -49,6 +49,13 @@ def can_boot(name: str) -> bool:
     return _find(name).can_boot
 
 
+def chosen_figures(name: str, iops: int | None, throughput_mibps: int | None) -> dict[str, int]:
+    """Return a volume's figures in the API's shape, without those its type alone decides."""
+    kind = _find(name)
+    figures = {"Iops": iops if kind.iops else None, "Throughput": throughput_mibps if kind.throughput_mibps else None}
+    return {member: figure for member, figure in figures.items() if figure is not None}
+
+
 def performance_of(name: str, size_gib: int, iops: int | None, throughput_mibps: int | None) -> Performance:
     """Check what a client asks of a volume of this type; return it complete.
 

@@ -83,10 +83,7 @@ def read_job(host: Host, session: Session, subject_id: str) -> Job:
 
 def _snapshot_ids(session: Session, subject_id: str) -> list[str]:
     image = session.get(Image, subject_id)
-    if image is None:
-        return [subject_id]
-    ebs = (mapping.get("Ebs", {}) for mapping in image.block_device_mappings)
-    return [mapping["SnapshotId"] for mapping in ebs if "SnapshotId" in mapping]
+    return [subject_id] if image is None else snapshots.taken_for(session, image)
 
 
 def _capture_disk(host: Host, snapshot_id: str, volume: Volume) -> CaptureDisk:

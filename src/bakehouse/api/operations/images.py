@@ -6,10 +6,12 @@ from typing import Any
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.operations import block_devices
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import accounts, block_devices, images, instances, snapshots, tags
+from bakehouse.domain import accounts, images, instances, snapshots, tags
+from bakehouse.domain.block_devices import registered_mappings
 
 
 def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, str]) -> dict[str, Any]:
@@ -51,7 +53,9 @@ def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, 
     "ec2",
     "CreateImage",
     mutates=True,
-    honours=("InstanceId", "Name", "Description", "NoReboot", "BlockDeviceMappings", "TagSpecifications"),
+    honours=("InstanceId", "Name", "Description", "NoReboot", *block_devices.HONOURED, "TagSpecifications"),
+    harmless=block_devices.HARMLESS,
+    keeps_empty=block_devices.KEEPS_EMPTY,
 )
 def create_image(context: RequestContext, request: Parameters) -> Reply:
     """Write a pending image and its snapshots; the capture runs after the answer."""
@@ -165,14 +169,20 @@ def _is_executable(image: Image, users: set[str], account_id: str) -> bool:
     mutates=True,
     honours=(
         "Architecture",
-        "BlockDeviceMappings",
+        *block_devices.HONOURED,
         "BootMode",
         "Description",
         "Name",
         "RootDeviceName",
         "TagSpecifications",
     ),
-    harmless={"EnaSupport": (True, False), "VirtualizationType": ("hvm",), "SriovNetSupport": ("simple",)},
+    harmless={
+        **block_devices.HARMLESS,
+        "EnaSupport": (True, False),
+        "SriovNetSupport": ("simple",),
+        "VirtualizationType": ("hvm",),
+    },
+    keeps_empty=block_devices.KEEPS_EMPTY,
 )
 def register_image(context: RequestContext, request: Parameters) -> Reply:
     """Make an image of one of the account's completed snapshots."""
@@ -189,7 +199,7 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
         description=request.get("Description", ""),
         boot_mode=request.get("BootMode", "legacy-bios"),
         root_device_name=root,
-        mappings=block_devices.registered_mappings(session, account_id, root, request.get("BlockDeviceMappings", ())),
+        mappings=registered_mappings(session, account_id, root, request.get("BlockDeviceMappings", ())),
     )
     _tag(context, image, request.get("TagSpecifications", ()))
     return {"ImageId": image.image_id}

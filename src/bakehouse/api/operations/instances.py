@@ -6,6 +6,7 @@ from typing import Any
 
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.operations import block_devices
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
@@ -23,7 +24,7 @@ _MAX_COUNT = 100
     "RunInstances",
     mutates=True,
     honours=(
-        "BlockDeviceMappings",
+        *block_devices.HONOURED,
         "DisableApiStop",
         "DisableApiTermination",
         "EbsOptimized",
@@ -37,7 +38,7 @@ _MAX_COUNT = 100
         "MetadataOptions.HttpTokens",
         "MetadataOptions.InstanceMetadataTags",
         "MinCount",
-        "Monitoring",
+        "Monitoring.Enabled",
         "NetworkInterfaces[].AssociatePublicIpAddress",
         "NetworkInterfaces[].Description",
         "NetworkInterfaces[].DeviceIndex",
@@ -53,6 +54,7 @@ _MAX_COUNT = 100
         "UserData",
     ),
     harmless={
+        **block_devices.HARMLESS,
         "CreditSpecification.CpuCredits": ("standard",),
         "EnclaveOptions.Enabled": (False,),
         "HibernationOptions.Configured": (False,),
@@ -61,7 +63,7 @@ _MAX_COUNT = 100
         "NetworkInterfaces[].InterfaceType": ("interface",),
         "Placement.Tenancy": ("default",),
     },
-    keeps_empty=("TagSpecifications[].Tags[].Value",),
+    keeps_empty=block_devices.KEEPS_EMPTY,
 )
 def run_instances(context: RequestContext, request: Parameters) -> Reply:
     """Write pending instances and enqueue their launches; the answer does not wait for any machine."""
