@@ -39,6 +39,8 @@ class Service:
 
     state_root: Path
     port: int
+    # Settings of its own, for its process and for commands run against it.
+    variables: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -65,7 +67,7 @@ class Service:
 
     def run_cli(self, *words: str) -> str:
         """Run a verb of the command line against it; what it printed."""
-        return run_cli(environment(self.state_root, self.port), *words)
+        return run_cli({**environment(self.state_root, self.port), **self.variables}, *words)
 
     def new_account(self) -> Keys:
         """One more account, made as an administrator makes it."""
@@ -98,7 +100,7 @@ class Service:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *module],
-                env={**environment(self.state_root, self.port), **(variables or {})},
+                env={**environment(self.state_root, self.port), **self.variables, **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -135,9 +137,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(state_root: Path, *, port: int | None = None) -> Iterator[Service]:
+def running_service(
+    state_root: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[Service]:
     """Start the service, wait until it answers, end it with SIGTERM."""
-    service = Service(state_root=state_root, port=port or free_port())
+    service = Service(state_root=state_root, port=port or free_port(), variables=variables or {})
     try:
         service.start()
         yield service

@@ -23,7 +23,7 @@ _SOLVED_BY_GATEWAY = ("DryRun", "ClientToken")
 
 
 @dataclass(kw_only=True)
-class _Rule:
+class Rule:
     """What an operation declares at one path; ``children`` are the paths beneath."""
 
     is_honoured: bool = False
@@ -31,19 +31,20 @@ class _Rule:
     harmless: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        self.children: dict[str, _Rule] = {}
+        self.children: dict[str, Rule] = {}
 
-    def at(self, path: str) -> "_Rule":
+    def at(self, path: str) -> "Rule":
+        """Return the rule for a path beneath, to be filled in."""
         rule = self
         for step in split_path(path):
-            rule = rule.children.setdefault(step, _Rule())
+            rule = rule.children.setdefault(step, Rule())
         return rule
 
-    def below(self, step: str) -> "_Rule":
+    def below(self, step: str) -> "Rule":
         """The rule for a member; what is beneath an honoured path is honoured."""
         rule = self.children.get(step)
         if rule is None:
-            return _Rule(is_honoured=self.is_honoured)
+            return Rule(is_honoured=self.is_honoured)
         rule.is_honoured = rule.is_honoured or self.is_honoured
         return rule
 
@@ -57,9 +58,10 @@ def _honoured_paths(operation: Operation, members: Mapping[str, Shape]) -> Itera
         yield from ("MaxResults", "NextToken")
 
 
-def _make_rules(operation: Operation) -> _Rule:
+def declared_rules(operation: Operation) -> Rule:
+    """Return the rule for the whole request of an operation; ValueError for a path the model does not have."""
     model = get_operation_model(operation.service, operation.name)
-    root = _Rule()
+    root = Rule()
     for path in _honoured_paths(operation, input_members(model)):
         shape_at(model.input_shape, path)
         root.at(path).is_honoured = True
@@ -82,7 +84,7 @@ class Validator:
         self._wire_name = wire_name
         self._paged = operation.paged
         model = get_operation_model(operation.service, operation.name)
-        rules = _make_rules(operation)
+        rules = declared_rules(operation)
         self._check = self._structure(model.input_shape, rules) if model.input_shape else None
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,19 +97,19 @@ class Validator:
             self._paged.check(valid)
         return valid
 
-    def _compile(self, shape: Shape, rule: _Rule) -> _Check:
+    def _compile(self, shape: Shape, rule: Rule) -> _Check:
         if shape.type_name == "structure":
             return self._structure(shape, rule)
         if shape.type_name == "list":
             return self._list(shape, rule)
         return _scalar(shape, rule)
 
-    def _structure(self, shape: Shape, rule: _Rule) -> _Check:
+    def _structure(self, shape: Shape, rule: Rule) -> _Check:
         checks: dict[str, tuple[str, _Check]] = {}
         for name, member in shape.members.items():
             below = rule.below(name)
             if (shape.name, name) in _ALWAYS_KEEPS_EMPTY:
-                (below if member.type_name == "string" else below.children.setdefault("[]", _Rule())).keeps_empty = True
+                (below if member.type_name == "string" else below.children.setdefault("[]", Rule())).keeps_empty = True
             checks[name] = (self._wire_name(name, member), self._compile(member, below))
         required = [(name, checks[name][0]) for name in shape.required_members]
 
@@ -127,7 +129,7 @@ class Validator:
 
         return check
 
-    def _list(self, shape: Shape, rule: _Rule) -> _Check:
+    def _list(self, shape: Shape, rule: Rule) -> _Check:
         check_element = self._compile(shape.member, rule.below("[]"))
         bounds = _Bounds.of(shape)
 
@@ -160,7 +162,7 @@ class _Bounds:
             raise errors.invalid_value_for(path, shown, f"The maximum is {self.maximum}.")
 
 
-def _scalar(shape: Shape, rule: _Rule) -> _Check:
+def _scalar(shape: Shape, rule: Rule) -> _Check:
     honoured, harmless, keeps_empty = rule.is_honoured, rule.harmless, rule.keeps_empty
     is_text = shape.type_name in ("string", "blob")
     # Ansible sends "LaunchPermission" for launchPermission; no enum of EC2's has two values that differ in

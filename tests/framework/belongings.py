@@ -1,0 +1,82 @@
+"""One of everything an account can have, all of it tagged; its guest is one sector that mostly sleeps."""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.framework.service import Keys, Service
+
+_WAIT = {"Delay": 1, "MaxAttempts": 120}
+ZONE = "us-east-1a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belongings:
+    """Ids and names by kind. ``instance`` runs; ``volume`` is available; ``image`` is private."""
+
+    account_id: str
+    attached_volume: str
+    image: str
+    instance: str
+    key_pair: str
+    key_pair_name: str
+    network_interface: str
+    security_group: str
+    security_group_name: str
+    security_group_rule: str
+    snapshot: str
+    subnet: str
+    volume: str
+    vpc: str
+
+    def words(self) -> list[str]:
+        """Everything that nobody else may be shown."""
+        return list(asdict(self).values())
+
+
+def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
+    """Make one of everything; the instance is launched from ``image_id`` with the account's own group and key."""
+    ec2 = service.client(keys=keys)
+    name = f"belonging-{os.urandom(4).hex()}"
+    pair = ec2.create_key_pair(KeyName=name, KeyType="ed25519")
+    group_id = ec2.create_security_group(GroupName=name, Description="d")["GroupId"]
+    rule = ec2.authorize_security_group_ingress(
+        GroupId=group_id, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="10.0.0.0/8"
+    )["SecurityGroupRules"][0]
+    volume_id = ec2.create_volume(AvailabilityZone=ZONE, Size=1)["VolumeId"]
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=_WAIT)
+    snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    instance = _launch(ec2, image_id, name, group_id)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAIT)
+    mapping = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}
+    own_image = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", BlockDeviceMappings=[mapping])["ImageId"]
+    ids = {
+        "attached_volume": instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"],
+        "image": own_image,
+        "instance": instance["InstanceId"],
+        "key_pair": pair["KeyPairId"],
+        "network_interface": instance["NetworkInterfaces"][0]["NetworkInterfaceId"],
+        "security_group": group_id,
+        "security_group_rule": rule["SecurityGroupRuleId"],
+        "snapshot": snapshot_id,
+        "subnet": instance["SubnetId"],
+        "volume": volume_id,
+        "vpc": instance["VpcId"],
+    }
+    ec2.create_tags(Resources=list(ids.values()), Tags=[{"Key": name, "Value": name}])
+    return Belongings(account_id=keys.account_id, key_pair_name=name, security_group_name=name, **ids)
+
+
+def _launch(ec2: Any, image_id: str, key_name: str, group_id: str) -> dict[str, Any]:
+    reply = ec2.run_instances(
+        ImageId=image_id,
+        InstanceType="t3.nano",
+        MinCount=1,
+        MaxCount=1,
+        KeyName=key_name,
+        SecurityGroupIds=[group_id],
+    )
+    instance_id = reply["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=_WAIT)
+    found: dict[str, Any] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    return found
