@@ -280,6 +280,8 @@ class Instance(Row):
     metadata_options: Mapped[dict[str, Any]]
     # When the running machine was first seen to answer (guest agent or network); null until then.
     reachable_at: Mapped[datetime | None]
+    # Since when the running machine has been found to answer to nothing, for too long; null when it is well.
+    unreachable_since: Mapped[datetime | None]
     interface: Mapped["NetworkInterface | None"] = relationship(back_populates="instance", uselist=False)
     volumes: Mapped[list[Volume]] = relationship(order_by="Volume.slot")
 

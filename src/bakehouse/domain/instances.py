@@ -270,7 +270,7 @@ def set_state(
     instance.state_reason_message = message
     instance.state_transition_reason = transition
     if state != State.RUNNING:
-        instance.reachable_at = None
+        instance.reachable_at = instance.unreachable_since = None
     if state == State.TERMINATED and instance.terminated_at is None:
         instance.terminated_at = now()
 

@@ -36,6 +36,14 @@ def _summary(status: str, detail: str) -> dict[str, object]:
     return {"Status": status, "Details": [{"Name": "reachability", "Status": detail}]}
 
 
+def _guest_summary(instance: Instance) -> dict[str, object]:
+    if instance.unreachable_since is not None:
+        failed = {"Name": "reachability", "Status": "failed", "ImpairedSince": instance.unreachable_since}
+        return {"Status": "impaired", "Details": [failed]}
+    reached = instance.reachable_at is not None
+    return _summary("ok", "passed") if reached else _summary("initializing", "initializing")
+
+
 def _status_item(instance: Instance) -> dict[str, object]:
     if instance.state != State.RUNNING:
         guest = system = _summary("not-applicable", "not-applicable")
@@ -44,8 +52,7 @@ def _status_item(instance: Instance) -> dict[str, object]:
     else:
         # The host's part is up as soon as the machine runs; the guest's when it was seen to answer.
         system = _summary("ok", "passed")
-        reached = instance.reachable_at is not None
-        guest = _summary("ok", "passed") if reached else _summary("initializing", "initializing")
+        guest = _guest_summary(instance)
     return {
         "AvailabilityZone": instance.availability_zone,
         "InstanceId": instance.instance_id,
