@@ -16,11 +16,12 @@ from bakehouse.hypervisor.command_line import (
     firmware_args,
     identity_args,
     nic_args,
+    place,
     port_args,
     process_args,
 )
 from bakehouse.hypervisor.firmware import UefiFirmware
-from bakehouse.hypervisor.spec import Accelerator, BootMode, DiskSpec, MachineSpec, NicSpec
+from bakehouse.hypervisor.spec import SLOT_COUNT, Accelerator, BootMode, DiskSpec, MachineSpec, NicSpec
 from bakehouse.paths import InstanceDirectory
 
 FILES = InstanceDirectory(root=Path("/state/instances/i-0123456789abcdef0"))
@@ -104,11 +105,20 @@ def test_a_comma_in_a_path_is_doubled() -> None:
     assert words[1] == "file,id=console,path=/a,,b/serial.log,append=on"
 
 
-def test_there_are_24_root_ports_eight_to_a_device() -> None:
+def test_there_are_four_root_ports_and_a_bridge() -> None:
     words = port_args()
-    assert len(words) == 48
-    assert words[1] == ("pcie-root-port,id=port0,bus=pcie.0,chassis=1,io-reserve=0,addr=0x10.0,multifunction=on")
-    assert words[-1] == "pcie-root-port,id=port23,bus=pcie.0,chassis=24,io-reserve=0,addr=0x12.7"
+    assert len(words) == 10
+    assert words[1] == "pcie-root-port,id=port0,bus=pcie.0,chassis=1,io-reserve=0,addr=0x10.0,multifunction=on"
+    assert words[7] == "pcie-root-port,id=port3,bus=pcie.0,chassis=4,io-reserve=0,addr=0x10.3"
+    assert words[9] == "pcie-pci-bridge,id=bridge0,bus=pcie.0,addr=0x11"
+
+
+def test_every_slot_is_a_place_of_its_own() -> None:
+    assert place(3) == {"bus": "port3"}
+    assert place(4) == {"bus": "bridge0", "addr": "0x1", "disable-legacy": "on"}
+    places = [tuple(place(slot).items()) for slot in range(SLOT_COUNT)]
+    assert len(set(places)) == SLOT_COUNT
+    assert int(place(SLOT_COUNT - 1)["addr"], 16) < 32
 
 
 def test_a_disk_is_an_overlay_over_a_descriptor() -> None:
@@ -184,7 +194,7 @@ def test_the_whole_line_is_the_sum_of_its_parts() -> None:
     )
     assert words[0] == "qemu-system-x86_64"
     assert words[-10:] == [*disk_args(DISK, base_fd=4), *nic_args(NIC, tap_fd=3)]
-    assert words.count("-device") == 1 + 1 + 2 + 2 + 24 + 1 + 1
+    assert words.count("-device") == 1 + 1 + 2 + 2 + 4 + 1 + 1 + 1
 
 
 def test_a_spec_survives_its_json() -> None:

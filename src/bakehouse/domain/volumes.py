@@ -13,7 +13,7 @@ from bakehouse.domain.volume_types import Performance
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
-# The machine's root ports less the one of its network interface.
+# The machine's slots less the one of its network interface.
 MAX_ATTACHED = 23
 _DEVICE_NAME = re.compile(r"/dev/(sd|xvd)[a-z][a-z]?[0-9]{0,2}")
 
@@ -77,6 +77,8 @@ def create(
 
 def attach(volume: Volume, instance: Instance, device_name: str) -> None:
     """Begin to attach an available volume."""
+    if volume.instance_id is not None:
+        raise errors.volume_in_use(volume.volume_id, volume.instance_id)
     if volume.state != "available":
         raise errors.incorrect_state(f"The volume '{volume.volume_id}' is not 'available'.")
     if volume.availability_zone != instance.availability_zone:

@@ -1,4 +1,4 @@
-"""Disks and interfaces that come and go while the machine runs: hot-plug on its root ports.
+"""Disks and interfaces that come and go while the machine runs: hot-plug into its slots.
 
 Invariant: each verb is idempotent; a device that half arrived is taken away again or completed by a retry.
 """

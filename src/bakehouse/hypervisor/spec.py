@@ -11,7 +11,7 @@ from typing import Any
 
 from bakehouse.errors import PartError
 
-# PCIe root ports a machine is born with; disks and interfaces share their numbers.
+# Places for devices that a machine is born with; disks and interfaces share their numbers.
 SLOT_COUNT = 24
 SERIAL_LIMIT = 20
 
@@ -48,7 +48,7 @@ class DiskSpec:
 
     ``overlay`` is a qcow2 whose header names no backing file; ``base`` is the read-only raw file under it,
     opened by the service and handed to QEMU as a descriptor. ``serial`` has at most 20 characters (virtio's
-    limit). ``slot`` is the root port, 0 up to SLOT_COUNT - 1, shared with the interfaces.
+    limit). ``slot`` is the machine's slot, 0 up to SLOT_COUNT - 1, shared with the interfaces.
     """
 
     volume_id: str
