@@ -20,6 +20,7 @@ from bakehouse.api.registry import discover
 from bakehouse.api.server import make_server
 from bakehouse.api.sigv4 import Secret
 from bakehouse.api.stored_tokens import StoredTokens
+from bakehouse.database.errors import database_errors_translated
 from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
 from bakehouse.database.sqlite_file import check_file, reserve_room
@@ -102,9 +103,11 @@ def make_state_directories(settings: Settings) -> None:
 def open_database(settings: Settings) -> Database:
     """The configured database, at the newest schema."""
     make_state_directories(settings)
-    database = Database(settings.database_url or f"sqlite:///{settings.state.database}")
-    check_file(database)
-    migrate(database)
+    url = settings.database_url or f"sqlite:///{settings.state.database}"
+    with database_errors_translated("the database"):
+        database = Database(url)
+        check_file(database)
+        migrate(database)
     if not settings.database_url:
         settings.state.database.chmod(0o600)
     return database
@@ -241,6 +244,7 @@ def run_service(
 ) -> None:
     """Serve until SIGINT or SIGTERM; machines run on. BlockingIOError when a service runs here already."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with hold_lock(settings), _listen(settings) as listener, open_host(settings, after_step=after_step) as host:
         first_key = ensure_first_account(host.database, settings)
         gateway = make_gateway(host)
@@ -269,7 +273,8 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server(address, backlog=_BACKLOG)
     except OSError as error:
-        raise PartError(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # Python names the address, for the second time
+        raise PartError(f"cannot listen on {address[0]}:{address[1]}: {reason}") from error
 
 
 def stop_everything(settings: Settings) -> None:

@@ -4,7 +4,8 @@ Invariant: the frozen ``Settings`` is built in main.py and handed down; no other
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -63,17 +64,47 @@ class Settings:
         return cls(**values)  # type: ignore[arg-type]  # the converters give each field its type
 
 
-_CONVERTERS = {
-    "state_root": Path,
+def _number(first: int, last: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        number = int(text)
+        if not first <= number <= last:
+            raise ValueError(f"{number} is not between {first} and {last}")
+        return number
+
+    return convert
+
+
+def _region(text: str) -> str:
+    # It becomes part of host names and of signatures.
+    if not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", text):
+        raise ValueError(f"{text!r} does not look like a region, us-east-1 for example")
+    return text
+
+
+def _accelerator(text: str) -> str:
+    if text not in ("auto", "kvm", "tcg"):
+        raise ValueError(f"{text!r} is none of auto, kvm and tcg")
+    return text
+
+
+def _database_url(text: str) -> str:
+    if not re.match(r"(sqlite|postgresql(\+psycopg)?)://", text):
+        raise ValueError("a database is sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+    return text
+
+
+_CONVERTERS: dict[str, Callable[[str], object]] = {
+    "state_root": lambda text: Path(text).absolute(),
     "listen_host": str,
-    "listen_port": int,
-    "region": str,
-    "database_url": str,
+    "listen_port": _number(0, 65535),
+    "region": _region,
+    "database_url": _database_url,
     "block_store_url": str,
     "block_store_access_key_id": str,
     "block_store_secret_access_key": str,
     "public_network": IPv4Network,
-    "uid_base": int,
-    "accelerator": str,
-    "reserved_memory_mib": int,
+    # Machines take 65,536 uids from here on, agents as many more; the last two uids have a meaning of their own.
+    "uid_base": _number(1, 2**32 - 2 - 2 * 65536),
+    "accelerator": _accelerator,
+    "reserved_memory_mib": _number(0, 1 << 30),
 }

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from bakehouse.cli.connection import get_connection
 from bakehouse.cli.terminal import fail, out, progress_bar
+
+_COLUMNS = ("image", "name", "owner", "state", "size", "created")
 
 app = typer.Typer(no_args_is_help=True, help="Build the base image, import cloud images, list images.")
 
@@ -31,7 +33,7 @@ def import_(
     """Make a public AMI from a cloud image."""
     from bakehouse.main import import_image
 
-    is_url = source.startswith(("http://", "https://"))
+    is_url = "://" in source
     if not is_url and not Path(source).is_file():
         fail(f"{source}: no such file")
     with progress_bar() as progress:
@@ -53,7 +55,7 @@ def list_(context: typer.Context) -> None:
         for page in client.get_paginator("describe_images").paginate(Owners=["self", "amazon"])
         for image in page["Images"]
     ]
-    table = Table("image", "name", "owner", "state", "size", "created", box=None)
+    table = Table(*(Column(name, no_wrap=True) for name in _COLUMNS), box=None)
     for image in sorted(images, key=lambda image: str(image["CreationDate"])):
         table.add_row(*_row(image))
     out.print(table)

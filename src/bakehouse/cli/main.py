@@ -61,21 +61,27 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; what a part could not do is told in one line, not in a traceback."""
+    """Run the command line; what a part or the system could not do is told in one line, not in a traceback."""
     try:
         app()
     except PartError as error:
         message = str(error)
-    except PermissionError as error:
-        message = f"{error.filename}: {error.strerror} (another user's? run this as that user, or with sudo)"
+    except OSError as error:
+        message = _message_of(error)
     except Exception as error:
         if not _is_of_the_clients(error):
             raise
         message = str(error)
     else:
         return
-    err.print(f"bakehouse: {message}", markup=False)
+    err.print(f"bakehouse: {' '.join(message.split())}", markup=False)
     raise SystemExit(1)
+
+
+def _message_of(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    hint = " (another user's? run this as that user, or with sudo)" if isinstance(error, PermissionError) else ""
+    return f"{place}{error.strerror or error}{hint}"
 
 
 def _is_of_the_clients(error: Exception) -> bool:

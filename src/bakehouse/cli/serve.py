@@ -13,7 +13,7 @@ from bakehouse.settings import Settings
 def serve(
     context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)] = None,
 ) -> None:
     """Run the service in the foreground. Ctrl-C ends it and leaves the machines running."""
     from bakehouse.main import run_service

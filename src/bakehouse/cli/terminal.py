@@ -3,6 +3,7 @@
 Without a terminal a progress bar becomes one line for every tenth of the way.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
@@ -11,7 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-out = Console(highlight=False, soft_wrap=True)
+# Without a terminal nothing may be cut to some width: programs read it.
+_NO_TERMINAL_COLUMNS = 1000
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _NO_TERMINAL_COLUMNS)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 

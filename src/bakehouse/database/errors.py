@@ -46,13 +46,19 @@ def database_errors_translated(name: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        kind = _kind_of(error.orig)
+        kind = _kind_of(error)
         if kind is None:
             raise
         raise kind(f"{name}: {error.orig}") from error
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+        raise DatabaseError(f"{name}: {error}") from error
 
 
-def _kind_of(cause: BaseException | None) -> type[DatabaseError] | None:
+def _kind_of(error: sa.exc.DBAPIError) -> type[DatabaseError] | None:
+    cause = error.orig
     if isinstance(cause, sqlite3.Error):
         return _SQLITE_KINDS.get(getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE)
-    return DatabaseFull if getattr(cause, "sqlstate", None) == _POSTGRESQL_DISK_FULL else None
+    if getattr(cause, "sqlstate", None) == _POSTGRESQL_DISK_FULL:
+        return DatabaseFull
+    # A server that is away, shuts down or refuses us; our own mistakes are of other classes.
+    return DatabaseError if isinstance(error, sa.exc.OperationalError) else None

@@ -69,9 +69,14 @@ def get_launchable(session: Session, account_id: str, image_id: str) -> Image:
     return image
 
 
+def is_name(name: str) -> bool:
+    """Tell whether an image may be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(session: Session, account_id: str, name: str) -> None:
     """Refuse a malformed name, and one that a registered image of the account has."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise errors.image_name_malformed()
     query = sa.select(Image.image_id).where(
         Image.account_id == account_id,

@@ -194,6 +194,12 @@ def _check_accelerator(settings: Settings, probed: ProbedAccelerator | None) -> 
             f"/dev/kvm may not be opened; {slow}",
             "sudo usermod -aG kvm $USER, then log in anew",
         )
+    elif probed is not None and "Permission denied" in probed.reason:
+        yield _warning(
+            "acceleration",
+            f"/dev/kvm may not be opened by machines, each of which runs as a user of its own; {slow}",
+            f'sudo chmod 0666 {device}; for good: a udev rule KERNEL=="kvm", MODE="0666"',
+        )
     elif probed is not None:
         yield _warning(
             "acceleration",

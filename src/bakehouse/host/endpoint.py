@@ -63,7 +63,7 @@ def find_endpoint(state: StateDirectory) -> Endpoint | None:
     """Return the service that runs on this state directory, or None. PermissionError when it is another's."""
     try:
         endpoint = Endpoint(**json.loads(state.endpoint.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
     return endpoint if process_start(endpoint.pid) == endpoint.started else None
 

@@ -3,10 +3,8 @@
 A base image built from the same inputs is found, not built again.
 """
 
-import json
 import shutil
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +16,15 @@ from bakehouse.database.session import Database
 from bakehouse.domain import accounts, block_devices, images, snapshots
 from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
 from bakehouse.host.files import make_passable_directory
-from bakehouse.host.run import Credentials, run
 from bakehouse.ids import Prefix, new_id
 from bakehouse.settings import Settings
 from bakehouse.storage.raw_file import RawFile
 from bakehouse.storage.snapshots import Snapshots
+from bakehouse.workflows.foreign_disk import ImportRefused, boot_mode_of, convert, fetch
 
 GIB = 1 << 30
 # stage, done, total
 Report = Callable[[str, int, int], None]
-_CONVERT_TIMEOUT_S = 1800
 
 
 def ensure_base_image(settings: Settings, database: Database, store: Snapshots, report: Report) -> str:
@@ -60,16 +57,21 @@ def import_disk(
     uid: int | None,
     report: Report,
 ) -> str:
-    """Make an AMI from a raw, qcow2, vmdk or vhd disk, a file or an http(s) URL."""
+    """Make an AMI from a raw, qcow2, vmdk, vdi, vhd or vhdx disk, a file or an http(s) URL; ImportRefused."""
+    if not images.is_name(name):
+        raise ImportRefused(
+            f"{name!r} is no AMI name: 3 to 128 of letters, digits and ( ) [ ] space . / - ' @ _; --name N"
+        )
     with _scratch(settings) as scratch:
         given, disk = scratch / "given", scratch / "disk.raw"
-        _fetch(source, given, report)
-        _convert(scratch, given, disk, uid)
+        fetch(source, given, report)
+        report("converting", 0, 0)
+        convert(scratch, given, disk, uid)
         described = BaseImage(
             name=name,
             description=f"imported from {source}",
             architecture="x86_64",
-            boot_mode="legacy-bios",
+            boot_mode=boot_mode_of(disk),
             root_device_name="/dev/xvda",
             size_bytes=disk.stat().st_size,
             default_user="",
@@ -86,43 +88,6 @@ def _scratch(settings: Settings) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _fetch(source: Path | str, target: Path, report: Report) -> None:
-    if isinstance(source, Path):
-        # cp keeps holes; a copy, because the importer may read nothing else of ours.
-        run(["cp", "--reflink=auto", "--", source, target], timeout_s=_CONVERT_TIMEOUT_S)
-        return
-    if not source.startswith(("http://", "https://")):
-        raise ValueError(f"{source}: only http and https URLs can be imported")
-    with urllib.request.urlopen(source, timeout=60) as reply, target.open("wb") as file:  # noqa: S310  # checked
-        total, done = int(reply.headers.get("Content-Length") or 0), 0
-        while chunk := reply.read(1 << 20):
-            file.write(chunk)
-            done += len(chunk)
-            report("downloading", done, total)
-
-
-def _convert(scratch: Path, given: Path, disk: Path, uid: int | None) -> None:
-    """Let qemu-img, without any right, make a raw file of what may be a hostile one.
-
-    A backing file named in its header would be read with our eyes: the format's own protocol forbids nothing,
-    so such files are refused first.
-    """
-    if uid is not None:
-        for path in (scratch, given):
-            shutil.chown(path, uid, uid)
-    credentials = Credentials(uid=uid, gid=uid) if uid is not None else None
-    about = run(["qemu-img", "info", "--output=json", given], credentials=credentials, directory=scratch)
-    facts = json.loads(about.stdout)
-    if "backing-filename" in facts or facts.get("format-specific", {}).get("data", {}).get("data-file"):
-        raise ValueError("a disk that names another file cannot be imported")
-    run(
-        ["qemu-img", "convert", "-f", str(facts["format"]), "-O", "raw", given, disk],
-        credentials=credentials,
-        directory=scratch,
-        timeout_s=_CONVERT_TIMEOUT_S,
-    )
 
 
 def _add(
