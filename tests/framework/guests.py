@@ -84,7 +84,7 @@ def launch_guest(service: Service, key_file: Path, *, keys: Keys | None = None, 
     run = service.client(keys=keys).run_instances(MinCount=1, MaxCount=1, **request)
     guest = Guest(service=service, instance_id=run["Instances"][0]["InstanceId"], key_file=key_file, keys=keys)
     guest.wait("instance_status_ok")
-    wait_for(guest.admits, "the guest lets its user in")
+    wait_for(guest.admits, "the guest lets its user in", limit_s=900)
     return guest
 
 
