@@ -423,6 +423,11 @@ def group_rule_not_found(rule_id: str) -> ApiError:
     return ApiError("InvalidSecurityGroupRuleId.NotFound", message)
 
 
+def group_rule_id_malformed(rule_id: str) -> ApiError:
+    """Not the form of a rule's id."""
+    return ApiError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
+
+
 def rules_limit_exceeded() -> ApiError:
     """More rules than a group may have."""
     message = "The maximum number of rules per security group has been reached."
@@ -443,3 +448,8 @@ def network_interface_not_found(interface_id: str) -> ApiError:
     """No such network interface in the account."""
     message = f"The networkInterface ID '{interface_id}' does not exist"
     return ApiError("InvalidNetworkInterfaceID.NotFound", message)
+
+
+def network_interface_id_malformed(interface_id: str) -> ApiError:
+    """Not the form of a network interface's id."""
+    return ApiError("InvalidNetworkInterfaceId.Malformed", f'Invalid id: "{interface_id}" (expecting "eni-...")')

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.framework.belongings import Belongings, acquire
+from tests.framework.caller import Caller
 from tests.framework.calm_guest import write_disk
 from tests.framework.service import Keys, Service, running_service
 
@@ -56,6 +57,22 @@ def belongings(service: Service, image_id: str) -> Belongings:
 def others_belongings(service: Service, other_keys: Keys, image_id: str) -> Belongings:
     """One of everything, the second account's."""
     return acquire(service, other_keys, image_id)
+
+
+@pytest.fixture(scope="session")
+def administrator(service: Service) -> Iterator[Caller]:
+    """The first account, as one that calls without boto3."""
+    caller = Caller(service, service.administrator)
+    yield caller
+    caller.close()
+
+
+@pytest.fixture(scope="session")
+def other(service: Service, other_keys: Keys) -> Iterator[Caller]:
+    """The second account."""
+    caller = Caller(service, other_keys)
+    yield caller
+    caller.close()
 
 
 def unique(prefix: str) -> str:

@@ -59,9 +59,7 @@ def read_token(parameters: Mapping[str, Any]) -> str | None:
 
 def digest_request(parameters: Mapping[str, Any]) -> str:
     """Return a digest of all that must be the same when a token is used again."""
-    return digests.digest_parameters(
-        {name: value for name, value in parameters.items() if name != "ClientToken"}
-    )
+    return digests.digest_parameters({name: value for name, value in parameters.items() if name != "ClientToken"})
 
 
 def replay(remembered: Remembered, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,10 @@ always honoured.
 send although they do not need the feature: ``{"EbsOptimized": (False,), "Monitoring.Enabled": (False,)}``;
 every other value is refused.
 ``keeps_empty`` lists the paths at which an empty string is a value (a tag's
-value, a description being cleared). Paths are checked against botocore's model when the registry is made,
-so a typo fails at start.
+value, a description being cleared).
+``own_codes`` lists the paths whose values the operation refuses itself, with a code of their own
+(InvalidAMIName.Malformed); the model's words and bounds are not applied to them.
+Paths are checked against botocore's model when the registry is made, so a typo fails at start.
 '''
 
 import importlib
@@ -75,6 +77,7 @@ class Operation:
     honours: tuple[str, ...] = ()
     harmless: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     keeps_empty: tuple[str, ...] = ()
+    own_codes: tuple[str, ...] = ()
     filters: FilterTable | None = None
     paged: Paged | None = None
 
@@ -91,6 +94,7 @@ def operation(
     honours: Iterable[str] = (),
     harmless: Mapping[str, tuple[Any, ...]] | None = None,
     keeps_empty: Iterable[str] = (),
+    own_codes: Iterable[str] = (),
     filters: FilterTable | None = None,
     paged: Paged | None = None,
 ) -> Callable[[Handler], Operation]:
@@ -107,6 +111,7 @@ def operation(
             honours=tuple(honours),
             harmless=harmless or {},
             keeps_empty=tuple(keeps_empty),
+            own_codes=tuple(own_codes),
             filters=filters,
             paged=paged,
         )

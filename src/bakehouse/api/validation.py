@@ -28,6 +28,7 @@ class Rule:
 
     is_honoured: bool = False
     keeps_empty: bool = False
+    has_own_code: bool = False
     harmless: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,6 +73,9 @@ def declared_rules(operation: Operation) -> Rule:
     for path in operation.keeps_empty:
         shape_at(model.input_shape, path)
         root.at(path).keeps_empty = True
+    for path in operation.own_codes:
+        shape_at(model.input_shape, path)
+        root.at(path).has_own_code = True
     return root
 
 
@@ -167,8 +171,8 @@ def _scalar(shape: Shape, rule: Rule) -> _Check:
     is_text = shape.type_name in ("string", "blob")
     # Ansible sends "LaunchPermission" for launchPermission; no enum of EC2's has two values that differ in
     # case only.
-    enum = {word.lower(): word for word in getattr(shape, "enum", ())}
-    bounds = _Bounds.of(shape)
+    enum = {} if rule.has_own_code else {word.lower(): word for word in getattr(shape, "enum", ())}
+    bounds = _Bounds(minimum=None, maximum=None) if rule.has_own_code else _Bounds.of(shape)
 
     def check(value: Any, path: str) -> Any:
         if value == "" and not keeps_empty:

@@ -5,7 +5,7 @@ stays.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -93,6 +93,27 @@ def get(session: Session, account_id: str, group_id: str | None, name: str | Non
     if name:
         return visible(session, account_id, names=[name])[0]
     raise errors.missing_parameter("GroupId")
+
+
+def list_rules(session: Session, account_id: str, rule_ids: Sequence[str] = ()) -> list[SecurityGroupRule]:
+    """Return the rules of the account's groups, or exactly those named."""
+    rules = {rule.rule_id: rule for group in visible(session, account_id) for rule in group.rules}
+    check_rule_ids(rule_ids, rules)
+    return [rules[rule_id] for rule_id in rule_ids] if rule_ids else list(rules.values())
+
+
+def get_rule(session: Session, account_id: str, rule_id: str) -> SecurityGroupRule:
+    """Return one rule of the account's groups."""
+    return list_rules(session, account_id, [rule_id])[0]
+
+
+def check_rule_ids(rule_ids: Iterable[str], known: Container[str]) -> None:
+    """Refuse what is malformed or not among those that are known."""
+    for rule_id in rule_ids:
+        if not is_well_formed(Prefix.SECURITY_GROUP_RULE, rule_id):
+            raise errors.group_rule_id_malformed(rule_id)
+        if rule_id not in known:
+            raise errors.group_rule_not_found(rule_id)
 
 
 def resolve_groups(
@@ -212,10 +233,8 @@ def revoke(
         if data not in present:
             raise errors.permission_not_found("The specified rule does not exist in this security group.")
         doomed.append(present[data])
-    for rule_id in rule_ids:
-        if rule_id not in by_id:
-            raise errors.group_rule_not_found(rule_id)
-        doomed.append(by_id[rule_id])
+    check_rule_ids(rule_ids, by_id)
+    doomed += [by_id[rule_id] for rule_id in rule_ids]
     for rule in dict.fromkeys(doomed):
         tags.delete_tags_of(session, rule.rule_id)
         group.rules.remove(rule)

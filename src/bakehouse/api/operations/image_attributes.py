@@ -49,6 +49,7 @@ def describe_image_attribute(context: RequestContext, request: Parameters) -> Re
         "Value",
     ),
     keeps_empty=("Value", "Description.Value"),
+    own_codes=("LaunchPermission.Add[].Group", "LaunchPermission.Remove[].Group"),
 )
 def modify_image_attribute(context: RequestContext, request: Parameters) -> Reply:
     """Change the description or who may launch the image, in either of EC2's forms or both at once."""

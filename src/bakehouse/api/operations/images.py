@@ -56,6 +56,7 @@ def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, 
     honours=("InstanceId", "Name", "Description", "NoReboot", *block_devices.HONOURED, "TagSpecifications"),
     harmless=block_devices.HARMLESS,
     keeps_empty=block_devices.KEEPS_EMPTY,
+    own_codes=("Name",),
 )
 def create_image(context: RequestContext, request: Parameters) -> Reply:
     """Write a pending image and its snapshots; the capture runs after the answer."""
@@ -183,6 +184,7 @@ def _is_executable(image: Image, users: set[str], account_id: str) -> bool:
         "VirtualizationType": ("hvm",),
     },
     keeps_empty=block_devices.KEEPS_EMPTY,
+    own_codes=("Name",),
 )
 def register_image(context: RequestContext, request: Parameters) -> Reply:
     """Make an image of one of the account's completed snapshots."""

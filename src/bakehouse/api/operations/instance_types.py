@@ -68,6 +68,7 @@ def _type_item(one: InstanceType) -> dict[str, Any]:
     "DescribeInstanceTypes",
     mutates=False,
     honours=("InstanceTypes",),
+    own_codes=("InstanceTypes[]",),
     filters=FilterTable(
         item="InstanceTypes[]",
         paths={

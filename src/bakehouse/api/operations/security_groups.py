@@ -196,15 +196,9 @@ def _rule_item(rule: SecurityGroupRule, own_tags: list[dict[str, str]]) -> dict[
 )
 def describe_security_group_rules(context: RequestContext, request: Parameters) -> Reply:
     """List rules."""
-    groups = security_groups.visible(context.session, context.account_id)
-    rules = {rule.rule_id: rule for group in groups for rule in group.rules}
-    if wanted := request.get("SecurityGroupRuleIds"):
-        for rule_id in wanted:
-            if rule_id not in rules:
-                raise errors.group_rule_not_found(rule_id)
-        rules = {rule_id: rules[rule_id] for rule_id in wanted}
-    own_tags = tags.tags_of(context.session, context.account_id, list(rules))
-    return {"SecurityGroupRules": [_rule_item(one, own_tags.get(one.rule_id, [])) for one in rules.values()]}
+    found = security_groups.list_rules(context.session, context.account_id, request.get("SecurityGroupRuleIds", ()))
+    own_tags = tags.tags_of(context.session, context.account_id, [one.rule_id for one in found])
+    return {"SecurityGroupRules": [_rule_item(one, own_tags.get(one.rule_id, [])) for one in found]}
 
 
 def _permissions(
@@ -238,7 +232,8 @@ def _rules_of(
         )
     for one in permission.get("UserIdGroupPairs", ()):
         other = security_groups.get(context.session, context.account_id, one.get("GroupId"), one.get("GroupName"))
-        if other.vpc_id != group.vpc_id:
+        # VPCs are not connected here, so a group of another one, or of another account, can never be meant.
+        if other.vpc_id != group.vpc_id or one.get("UserId", context.account_id) != context.account_id:
             raise errors.group_not_found(other.group_id)
         data = RuleData(ip_protocol=protocol, from_port=first, to_port=last, referenced_group_id=other.group_id)
         yield data, one.get("Description")

@@ -75,7 +75,7 @@ _SNAPSHOT_FILTERS = FilterTable(
     mutates=False,
     honours=("SnapshotIds", "OwnerIds"),
     filters=_SNAPSHOT_FILTERS,
-    paged=Paged(result="Snapshots", minimum=5, maximum=1000, ids=("SnapshotIds",), key="SnapshotId"),
+    paged=Paged(result="Snapshots", minimum=5, maximum=1000, ids=("SnapshotIds",), key="SnapshotId", clamps=True),
 )
 def describe_snapshots(context: RequestContext, request: Parameters) -> Reply:
     """List the account's snapshots."""

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import select
-
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
-from bakehouse.database.models import NetworkInterface, SecurityGroupRule
-from bakehouse.domain import images, instances, key_pairs, security_groups, snapshots, tags, volumes, vpcs
+from bakehouse.domain import (
+    images,
+    instances,
+    key_pairs,
+    network_interfaces,
+    security_groups,
+    snapshots,
+    tags,
+    volumes,
+    vpcs,
+)
 
 
 def _resource_type(context: RequestContext, resource_id: str) -> str:
@@ -19,9 +26,11 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
     prefix = resource_id.rpartition("-")[0]
     finders: dict[str, tuple[str, Callable[[], object]]] = {
         "ami": ("image", lambda: images.get_visible(session, account_id, resource_id)),
+        "eni": ("network-interface", lambda: network_interfaces.get(session, account_id, resource_id)),
         "i": ("instance", lambda: instances.get(session, account_id, resource_id)),
         "key": ("key-pair", lambda: key_pairs.visible(session, account_id, ids=[resource_id])),
         "sg": ("security-group", lambda: security_groups.get(session, account_id, resource_id)),
+        "sgr": ("security-group-rule", lambda: security_groups.get_rule(session, account_id, resource_id)),
         "snap": ("snapshot", lambda: snapshots.get(session, account_id, resource_id)),
         "subnet": ("subnet", lambda: vpcs.get_subnet(session, account_id, resource_id)),
         "vol": ("volume", lambda: volumes.get(session, account_id, resource_id)),
@@ -31,20 +40,6 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
         kind, find = finders[prefix]
         find()
         return kind
-    if prefix == "eni":
-        owned = select(NetworkInterface.interface_id).where(
-            NetworkInterface.interface_id == resource_id, NetworkInterface.account_id == account_id
-        )
-        if session.scalars(owned).first() is None:
-            raise errors.network_interface_not_found(resource_id)
-        return "network-interface"
-    if prefix == "sgr":
-        own_rule = select(SecurityGroupRule.rule_id).where(
-            SecurityGroupRule.rule_id == resource_id, SecurityGroupRule.account_id == account_id
-        )
-        if session.scalars(own_rule).first() is None:
-            raise errors.group_rule_not_found(resource_id)
-        return "security-group-rule"
     raise errors.invalid_id(resource_id[:64])
 
 

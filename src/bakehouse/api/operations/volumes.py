@@ -150,6 +150,8 @@ def attach_volume(context: RequestContext, request: Parameters) -> Reply:
 def detach_volume(context: RequestContext, request: Parameters) -> Reply:
     """Detach a volume from its instance."""
     volume = volumes.get(context.session, context.account_id, request["VolumeId"])
+    if "InstanceId" in request:
+        instances.get(context.session, context.account_id, request["InstanceId"])
     wanted = request.get("InstanceId", volume.instance_id)
     if volume.instance_id is None or volume.attachment_state != "attached":
         raise errors.incorrect_state(f"Volume '{volume.volume_id}' is in the '{volume.state}' state.")

@@ -1,0 +1,155 @@
+"""Which parameters name a resource, found in the models: a new operation is covered, or fails until it is."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bakehouse.api.models import Shape, split_path
+from bakehouse.api.registry import Operation, discover
+from tests.framework.belongings import Belongings
+from tests.framework.parameters import honoured_leaves, least_request, put
+
+EC2 = [each for each in discover() if each.service == "ec2"]
+
+# What a parameter of this name (its last member) names; by operation where that is something else.
+KINDS = {
+    "GroupId": "security_group",
+    "GroupIds": "security_group",
+    "GroupName": "security_group_name",
+    "GroupNames": "security_group_name",
+    "Groups": "security_group",
+    "ImageId": "image",
+    "ImageIds": "image",
+    "InstanceId": "instance",
+    "InstanceIds": "instance",
+    "KeyName": "key_pair_name",
+    "KeyNames": "key_pair_name",
+    "KeyPairId": "key_pair",
+    "KeyPairIds": "key_pair",
+    "SecurityGroupIds": "security_group",
+    "SecurityGroupRuleIds": "security_group_rule",
+    "SecurityGroups": "security_group_name",
+    "SnapshotId": "snapshot",
+    "SnapshotIds": "snapshot",
+    "SourceSecurityGroupName": "security_group_name",
+    "SubnetId": "subnet",
+    "SubnetIds": "subnet",
+    "VolumeId": "volume",
+    "VolumeIds": "volume",
+    "VpcId": "vpc",
+    "VpcIds": "vpc",
+}
+TAGGABLE = [
+    "image",
+    "instance",
+    "key_pair",
+    "network_interface",
+    "security_group",
+    "security_group_rule",
+    "snapshot",
+    "subnet",
+    "volume",
+    "vpc",
+]
+# Parameters that look as if they named a resource of an account, and do not.
+NO_RESOURCE = {
+    "AttributeNames",
+    "DeviceName",
+    "Group",
+    "Name",
+    "OwnerIds",
+    "RegionNames",
+    "RootDeviceName",
+    "UserGroups",
+    "UserId",
+    "UserIds",
+    "VirtualName",
+    "ZoneIds",
+    "ZoneNames",
+}
+# Parameters that give a new resource its name.
+NEW_NAMES = {("CreateKeyPair", "KeyName"), ("CreateSecurityGroup", "GroupName"), ("ImportKeyPair", "KeyName")}
+# Not even the own one is found here: it is for ingress.
+NOT_WITH_OWN = {("RevokeSecurityGroupEgress", "SecurityGroupRuleIds[]")}
+LOOKS_LIKE_ONE = re.compile(r"(Ids?|Arns?|Names?|Groups?|Resources?)$")
+# What else a request needs before the service looks at the resource: path and value, an own resource by its kind.
+MORE: dict[str, dict[str, Any]] = {
+    "AttachVolume": {"Device": "/dev/sdf"},
+    "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
+    "CreateVolume": {"AvailabilityZone": "us-east-1a"},
+    "RegisterImage": {"RootDeviceName": "/dev/sdf"},
+    "RunInstances": {"InstanceType": "t3.nano"},
+}
+BESIDE = {
+    "BlockDeviceMappings": ("BlockDeviceMappings[].DeviceName", "/dev/sdf"),
+    "IpPermissions": ("IpPermissions[].IpProtocol", "-1"),
+}
+UNKNOWN_IDS = {
+    "image": "ami-00000000000000001",
+    "instance": "i-00000000000000001",
+    "key_pair": "key-00000000000000001",
+    "network_interface": "eni-00000000000000001",
+    "security_group": "sg-00000000000000001",
+    "security_group_rule": "sgr-00000000000000001",
+    "snapshot": "snap-00000000000000001",
+    "subnet": "subnet-00000000000000001",
+    "volume": "vol-00000000000000001",
+    "vpc": "vpc-00000000000000001",
+    "key_pair_name": "a-name-nobody-uses",
+    "security_group_name": "a-name-nobody-uses",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """A parameter of an operation, and the kind of what it names."""
+
+    operation: str
+    path: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.path} {self.kind}"
+
+
+def last_member(path: str) -> str:
+    return [step for step in split_path(path) if step != "[]"][-1]
+
+
+def namings_of(operation: Operation) -> Iterator[Naming]:
+    for path, shape in honoured_leaves(operation):
+        name = last_member(path)
+        is_text = shape.type_name == "string" and not getattr(shape, "enum", ())
+        if not is_text or name in NO_RESOURCE or (operation.name, path) in NEW_NAMES:
+            continue
+        kinds = TAGGABLE if name == "Resources" else [KINDS[name]] if name in KINDS else []
+        assert kinds or not LOOKS_LIKE_ONE.search(name), (
+            f"what does {path} of {operation.name} name? (KINDS, NO_RESOURCE)"
+        )
+        for kind in kinds:
+            yield Naming(operation=operation.name, path=path, kind=kind)
+
+
+NAMINGS = [naming for operation in EC2 for naming in namings_of(operation)]
+
+
+def request_for(naming: Naming, resource: str, own: Belongings) -> dict[str, Any]:
+    """A request that is right but for the resource in question; every other one it needs is the caller's."""
+
+    def value(path: str, _shape: Shape) -> Any:
+        kind = KINDS.get(last_member(path))
+        return getattr(own, kind) if kind else None
+
+    request = least_request("ec2", naming.operation, value)
+    top = naming.path.partition("[")[0]
+    if naming.operation == "RunInstances":
+        request["ImageId"] = own.image
+    if (naming.operation, top) == ("DetachVolume", "InstanceId"):
+        request["VolumeId"] = own.attached_volume
+    if top not in ("GroupId", "GroupName") and naming.operation.startswith(("Authorize", "Revoke")):
+        request["GroupId"] = own.security_group
+    for path, more in (*MORE.get(naming.operation, {}).items(), *([BESIDE[top]] if top in BESIDE else [])):
+        put(request, path, more)
+    put(request, naming.path, resource)
+    return request
