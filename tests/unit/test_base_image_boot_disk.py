@@ -11,6 +11,7 @@ from bakehouse.guest.base_image import boot_disk, recipe
 from bakehouse.guest.base_image.boot_disk import BootDiskError, Layout, first_stage, located_core
 from bakehouse.guest.base_image.recipe import MIB, SECTOR_BYTES
 
+PROGRAMS = ("usr/lib/bakehouse/*", "etc/initramfs-tools/*/*/*", "etc/initramfs-tools/hooks/*", "etc/grub.d/*")
 LAYOUT = Layout(size_bytes=8192 * MIB, disk_id=UUID(int=7))
 
 
@@ -65,5 +66,15 @@ def test_no_file_of_the_image_holds_a_key_or_a_password_hash() -> None:
 
 def test_programs_in_the_images_files_are_known_by_their_first_line() -> None:
     tree = Path(str(recipe.tree()))
-    for path in (*tree.glob("usr/lib/bakehouse/*"), *tree.glob("etc/initramfs-tools/*/*/*")):
+    for path in (path for pattern in PROGRAMS for path in tree.glob(pattern)):
         assert path.read_text().startswith("#!"), path
+
+
+def test_what_comes_after_ssh_is_nothing_that_ssh_itself_waits_for() -> None:
+    """systemd drops a job out of an ordering cycle, which may be sshd's."""
+    script = recipe.finish_script().read_text()
+    listed = script.split("start_after_ssh systemd", 1)[1].split("\n    for ", 1)[0].replace("\\\n", " ")
+    later = set(("systemd" + listed).split())
+    front = {"systemd-udevd.service", "systemd-networkd.service", "ec2-identity.service", "ec2-network-device.service"}
+    assert "systemd-udev-trigger.service" in later
+    assert not later & (front | {"tmp.mount", "ssh.service", "systemd-journald.service"})

@@ -36,17 +36,21 @@ EOF
 
 write_first_grub_configuration() {
     # The first boot's menu; update-grub replaces it when a kernel is installed or removed.
+    # /etc/grub.d/11_linux calls it.
+    dpkg-statoverride --update --add root root 0644 /etc/grub.d/10_linux
     . /etc/default/grub
     . /etc/default/grub.d/10_bakehouse.cfg
     cat > /boot/grub/grub.cfg <<EOF
 # Written when this image was built; update-grub replaces it.
 set timeout=0
+if [ "\$grub_platform" = pc ]; then bits=16; fi
+export bits
 menuentry 'Debian GNU/Linux' {
     insmod part_gpt
     insmod ext2
     search --no-floppy --fs-uuid --set=root $ROOT_UUID
-    linux /boot/$(basename /boot/vmlinuz-*) root=UUID=$ROOT_UUID ro $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT
-    initrd /boot/$(basename /boot/initrd.img-*)
+    linux\$bits /boot/$(basename /boot/vmlinuz-*) root=UUID=$ROOT_UUID ro $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT
+    initrd\$bits /boot/$(basename /boot/initrd.img-*)
 }
 EOF
 }
@@ -58,15 +62,35 @@ reorder() {
     sed -E "$@" "/usr/lib/systemd/system/$unit" > "/etc/systemd/system/$unit"
 }
 
+# A boot of Debian as it is, behind a short front part: udev knows the network interface, networkd gets an address,
+# ec2-identity.service knows the instance, sshd listens. These come after that.
+start_after_ssh() {
+    for unit in "$@"; do
+        mkdir -p "/etc/systemd/system/$unit.d"
+        printf '[Unit]\nAfter=ssh.service\n' > "/etc/systemd/system/$unit.d/bakehouse.conf"
+    done
+}
+
 configure_services() {
-    # sshd waits for ec2-identity.service instead of cloud-init; networkd waits for nobody.
+    reorder systemd-networkd.service -e '/^After=/s/systemd-(sysctl|sysusers)\.service//g'
+    reorder systemd-udevd.service -e '/^After=/s/systemd-sysusers\.service//'
+    for unit in systemd-tmpfiles-setup-dev-early.service systemd-tmpfiles-setup-dev.service; do
+        reorder "$unit" -e '/^Before=/s/systemd-udevd\.service//'
+    done
+    reorder tmp.mount -e '/^After=/s/swap\.target//'
+    # sshd waits for ec2-identity.service instead of cloud-init.
     reorder cloud-init-local.service -e '/^Before=(network-pre|sysinit)\.target/d' -e '/^Wants=network-pre/d'
     reorder cloud-init-network.service -e '/^Before=(sysinit\.target|sshd|systemd-user-sessions)/d' -e '/^Wants=sshd/d'
     for unit in systemd-resolved.service systemd-timesyncd.service; do
         reorder "$unit" -e '/^Before=/s/(sysinit|network|time-sync)\.target//g' \
-            -e 's/^WantedBy=sysinit\.target/WantedBy=multi-user.target/' -e 's/^\[Service\]/After=ec2-identity.service\n&/'
+            -e 's/^WantedBy=sysinit\.target/WantedBy=multi-user.target/'
         systemctl disable --quiet "$unit"
     done
+    start_after_ssh systemd-udev-trigger.service systemd-remount-fs.service systemd-modules-load.service \
+        systemd-sysctl.service systemd-random-seed.service kmod-static-nodes.service \
+        systemd-tmpfiles-setup-dev-early.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service \
+        systemd-journal-flush.service systemd-networkd-wait-online.service systemd-resolved.service \
+        systemd-timesyncd.service cloud-init-main.service dev-hugepages.mount dev-mqueue.mount run-lock.mount
     for generator in cloud-init-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
         systemd-ssh-generator systemd-tpm2-generator systemd-sysv-generator systemd-rc-local-generator \
         systemd-system-update-generator; do
@@ -75,7 +99,7 @@ configure_services() {
     mkdir -p /etc/systemd/system/multi-user.target.wants
     ln -sf /usr/lib/systemd/system/cloud-init.target /etc/systemd/system/multi-user.target.wants/cloud-init.target
     systemctl enable --quiet systemd-networkd.service systemd-resolved.service systemd-timesyncd.service ssh.service \
-        ec2-identity.service ec2-ssh-gate.service
+        ec2-identity.service ec2-ssh-gate.service ec2-network-device.service
     # Needed on hardware, with a desktop, or never; each costs a process or a module at every boot.
     systemctl mask --quiet grub-common.service e2scrub_reap.service sshd-keygen.service \
         proc-sys-fs-binfmt_misc.automount systemd-binfmt.service sys-fs-fuse-connections.mount \
@@ -85,6 +109,11 @@ configure_services() {
         systemd-initctl.socket systemd-udev-load-credentials.service systemd-network-generator.service \
         systemd-hibernate-clear.service systemd-machine-id-commit.service \
         systemd-networkd-persistent-storage.service modprobe@drm.service
+    # sshd may run before systemd-tmpfiles: nobody is to be locked out for the seconds in between.
+    mkdir -p /etc/tmpfiles.d
+    ln -sf /dev/null /etc/tmpfiles.d/systemd-nologin.conf
+    # Five processes at every login, for one line about the kernel.
+    chmod -f -x /etc/update-motd.d/10-uname || true
     systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
     systemctl set-default --quiet multi-user.target
     echo 'LANG=C.UTF-8' > /etc/default/locale
