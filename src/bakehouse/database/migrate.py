@@ -15,9 +15,11 @@ def _config() -> Config:
 
 
 def migrate(database: Database) -> None:
-    """Run the migrations that are missing; safe to call at every start."""
+    """Run the migrations that are missing; safe to call at every start, by several processes at once too."""
     config = _config()
     with database.engine.connect() as connection:
+        # SQLite's write lock comes with the first statement.
+        database.take_write_lock(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()

@@ -7,7 +7,17 @@ Times are timezone-aware UTC. Sizes carry their unit in the name.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -209,7 +219,7 @@ class Snapshot(Row):
     state: Mapped[str]
     state_message: Mapped[str | None]
     progress_percent: Mapped[int] = mapped_column(default=0)
-    stored_bytes: Mapped[int | None]
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
 

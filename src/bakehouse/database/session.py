@@ -1,8 +1,9 @@
 """Engines and transactions.
 
-Invariant: a transaction that writes starts with the write lock (SQLite: BEGIN IMMEDIATE), so it can wait for
-another writer but never fail half-way because of one. Transactions end only at the edge: the gateway for
-requests, a step for workflows.
+Invariant: a transaction that writes starts with the write lock (SQLite: BEGIN IMMEDIATE; PostgreSQL: one advisory
+lock), so it can wait for another writer but never fail half-way because of one, and what it has read stays true
+until it ends. One that only reads sees one instant and waits for nobody. Transactions end only at the edge: the
+gateway for requests, a step for workflows.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from sqlalchemy.orm import Session
 from bakehouse.database.errors import database_errors_translated
 
 _BUSY_TIMEOUT_MS = 30_000
+# Any number will do, as long as it stays the same.
+_WRITE_LOCK = 0x62616B65
 
 
 def _make_sqlite_engine(url: str, begin: str) -> sa.Engine:
@@ -39,6 +42,11 @@ def _make_sqlite_engine(url: str, begin: str) -> sa.Engine:
     return engine
 
 
+def _with_our_driver(url: sa.URL) -> sa.URL:
+    """postgresql://... means the driver that we depend on."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername in {"postgresql", "postgres"} else url
+
+
 class Database:
     """The rows of one Bakehouse: SQLite in a file, or PostgreSQL.
 
@@ -47,12 +55,15 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = sa.make_url(url)
+        self.url = _with_our_driver(sa.make_url(url))
         if self.is_sqlite:
             self.engine = _make_sqlite_engine(url, "BEGIN IMMEDIATE")
             self._reading = _make_sqlite_engine(url, "BEGIN DEFERRED")
         else:
-            self.engine = self._reading = sa.create_engine(url, pool_size=20, pool_pre_ping=True, hide_parameters=True)
+            self.engine = sa.create_engine(
+                self.url, pool_size=20, max_overflow=40, pool_pre_ping=True, hide_parameters=True
+            )
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
     def is_sqlite(self) -> bool:
@@ -68,7 +79,14 @@ class Database:
             Session(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
+            if mutates:
+                self.take_write_lock(session.connection())
             yield session
+
+    def take_write_lock(self, connection: sa.Connection) -> None:
+        """Keep other writers out until the connection's transaction ends; SQLite does so by itself."""
+        if not self.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
 
     def close(self) -> None:
         """Give all connections back."""

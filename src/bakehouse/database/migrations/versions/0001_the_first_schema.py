@@ -162,7 +162,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("state_message", sa.String(), nullable=True),
         sa.Column("progress_percent", sa.Integer(), nullable=False),
-        sa.Column("stored_bytes", sa.Integer(), nullable=True),
+        sa.Column("stored_bytes", sa.BigInteger(), nullable=True),
         sa.Column("started_at", UtcDateTime(), nullable=False),
         sa.Column("completed_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
