@@ -109,6 +109,14 @@ def test_root_gets_missing_packages_installed_after_an_update(checkout: Checkout
     assert install.endswith(" install --no-install-recommends -y slirp4netns")
 
 
+def test_only_the_tests_ask_for_the_packages_of_tests(checkout: Checkout) -> None:
+    for package in _packages("debian-test"):
+        assert checkout.run("env", uid=1000, missing=package).returncode == 0
+        result = checkout.run("test", uid=1000, missing=package)
+        assert result.returncode == 1
+        assert f"missing: {package}\n" in result.stderr
+
+
 def test_others_are_told_exactly_what_is_missing(checkout: Checkout) -> None:
     result = checkout.run("env", uid=1000, missing="slirp4netns")
     assert result.returncode == 1
