@@ -1,7 +1,8 @@
-"""One service that every test here kills and starts again, with an image whose guest costs next to nothing."""
+"""Services that every test here kills and starts again, with an image whose guest costs next to nothing."""
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,20 @@ import pytest
 from bakehouse.main import import_image, stop_everything
 from tests.framework.calm_guest import write_disk
 from tests.framework.mortal_service import MortalService
+from tests.framework.postgresql import postgresql_server
 
-# Its own uids and public addresses, apart from those of a service that runs here already.
-_UID_BASE = 1_960_000_000
-_PUBLIC_NETWORK = "127.203.0.0/16"
+# Their own uids and public addresses, apart from those of a service that runs here already.
+_UID_BASES = (1_960_000_000, 1_961_000_000)
+_PUBLIC_NETWORKS = ("127.203.0.0/16", "127.204.0.0/16")
 
 
-@pytest.fixture(scope="session")
-def mortal() -> Iterator[MortalService]:
-    """The service, running; whatever it started is ended with it."""
+@contextmanager
+def _mortal_service(number: int, **variables: str) -> Iterator[MortalService]:
+    """A service that has the calm guest's image; whatever it started is ended with it."""
     with tempfile.TemporaryDirectory(prefix="bh-") as directory:
         Path(directory).chmod(0o711)  # machines pass through to their own files
-        service = MortalService(
-            Path(directory) / "s",
-            {"BAKEHOUSE_UID_BASE": str(_UID_BASE), "BAKEHOUSE_PUBLIC_NETWORK": _PUBLIC_NETWORK},
-        )
+        own = {"BAKEHOUSE_UID_BASE": str(_UID_BASES[number]), "BAKEHOUSE_PUBLIC_NETWORK": _PUBLIC_NETWORKS[number]}
+        service = MortalService(Path(directory) / "s", {**own, **variables})
         disk = Path(directory) / "calm.raw"
         write_disk(disk)
         import_image(service.settings, disk, name="calm", progress=lambda *_: None)
@@ -32,6 +32,23 @@ def mortal() -> Iterator[MortalService]:
                 yield service
         finally:
             stop_everything(service.settings)
+
+
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[MortalService]:
+    """The service, running, with all rows in SQLite."""
+    with _mortal_service(0) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def mortal_on_postgresql() -> Iterator[MortalService]:
+    """Another one, with all rows and the engine's in PostgreSQL."""
+    with (
+        postgresql_server() as server,
+        _mortal_service(1, BAKEHOUSE_DATABASE_URL=server.new_database("bakehouse")) as service,
+    ):
+        yield service
 
 
 @pytest.fixture(scope="session")
