@@ -4,6 +4,7 @@ Invariant: reading only. The few programs that run here (``--version``, a throwa
 and leave nothing behind.
 """
 
+import grp
 import os
 import pwd
 import re
@@ -192,7 +193,7 @@ def _check_accelerator(settings: Settings, probed: ProbedAccelerator | None) -> 
         yield _warning(
             "acceleration",
             f"/dev/kvm may not be opened; {slow}",
-            "sudo usermod -aG kvm $USER, then log in anew",
+            _way_to_open(device),
         )
     elif probed is not None and "Permission denied" in probed.reason:
         yield _warning(
@@ -208,6 +209,17 @@ def _check_accelerator(settings: Settings, probed: ProbedAccelerator | None) -> 
         )
     else:
         yield _ok("acceleration", "/dev/kvm may be opened; whether it works is tried at the first start")
+
+
+def _way_to_open(device: Path) -> str:
+    status = device.stat()
+    try:
+        group = grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        group = ""
+    if group == "kvm" and status.st_mode & 0o060 == 0o060:
+        return "sudo usermod -aG kvm $USER, then log in anew"
+    return f"sudo chmod 0666 {device}"
 
 
 def _check_namespaces() -> Iterator[Finding]:

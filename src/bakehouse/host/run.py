@@ -63,7 +63,7 @@ def run(
             errors="replace",
             timeout=timeout_s,
             check=False,
-            env={**os.environ, **environment} if environment is not None else None,
+            env=_with_all_programs(environment),
             cwd=directory,
             pass_fds=pass_fds,
             user=credentials.uid if credentials else None,
@@ -79,6 +79,12 @@ def run(
     return Completed(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
+def _with_all_programs(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment, with more; an ordinary user's PATH lacks the directories of nft and mkfs on Debian."""
+    merged = {**os.environ, **(environment or {})}
+    return {**merged, "PATH": merged.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
+
+
 def start_detached(argv: Sequence[str | Path], *, log: Path) -> subprocess.Popen[bytes]:
     """Start a program that outlives us, in a session of its own; its output is appended to ``log`` (0600)."""
     words = [str(word) for word in argv]
@@ -86,7 +92,13 @@ def start_detached(argv: Sequence[str | Path], *, log: Path) -> subprocess.Popen
     with os.fdopen(descriptor, "ab") as output:
         try:
             return subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd="/",
+                env=_with_all_programs(),
             )
         except OSError as error:
             raise CommandFailed(words, f"could not be started ({error.strerror})") from error
@@ -98,7 +110,9 @@ def start_program(argv: Sequence[str | Path], *, log: Path | None = None) -> Ite
     words = [str(word) for word in argv]
     with log.open("ab") if log else Path(os.devnull).open("ab") as output:
         try:
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_with_all_programs()
+            )
         except OSError as error:
             raise CommandFailed(words, f"could not be started ({error.strerror})") from error
     try:
