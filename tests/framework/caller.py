@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakehouse.api.models import service_model
+from bakehouse.api.sigv4 import HttpRequest
 from tests.framework import wire
 from tests.framework.service import Keys, Service
 
 _TIMEOUT_S = 60
+_ANY_OPERATION = {"ec2": "DescribeRegions", "sts": "GetCallerIdentity"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +48,28 @@ class Caller:
     def send(self, pairs: Mapping[str, str], *, service: str = "ec2") -> Answer:
         """Send form pairs as they are, signed."""
         version = service_model(service).metadata["apiVersion"]
+        return self.send_form({"Version": version, **pairs}, pairs["Action"], service=service)
+
+    def send_form(self, form: Mapping[str, str] | bytes, operation: str, *, service: str = "ec2") -> Answer:
+        """Send a form, or whatever the bytes are, signed."""
         request = wire.sign(
-            {"Version": version, **pairs},
+            form,
             access_key_id=self.keys.access_key_id,
             secret_access_key=self.keys.secret_access_key,
             service=service,
         )
-        self._connection.request(request.method, "/", body=request.body, headers=dict(request.headers))
+        return self.send_request(request, operation, service=service)
+
+    def send_request(self, request: HttpRequest, operation: str, *, service: str = "ec2") -> Answer:
+        """Send a request as it is."""
+        path = "/?" + request.query.decode() if request.query else "/"
+        self._connection.request(request.method, path, body=request.body, headers=dict(request.headers))
         response = self._connection.getresponse()
         body = response.read()
-        operation = pairs["Action"] if response.status == http.HTTPStatus.OK else "DescribeRegions"
-        model = service if response.status == http.HTTPStatus.OK else "ec2"
-        parsed = wire.read_reply(model, operation, body, response.status)
+        is_answer = response.status == http.HTTPStatus.OK
+        # How errors are written depends on the service only, so any of its operations will do.
+        known = operation if is_answer else _ANY_OPERATION[service]
+        parsed = wire.read_reply(service, known, body, response.status)
         return Answer(status=response.status, body=body, parsed=parsed)
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def read_reply(service: str, operation: str, body: bytes, status: int = 200) -> 
 
 
 def sign(
-    pairs: Mapping[str, str],
+    pairs: Mapping[str, str] | bytes,
     *,
     access_key_id: str,
     secret_access_key: str,
@@ -67,14 +67,15 @@ def sign(
     presigned_for_s: int | None = None,
     more_headers: Mapping[str, str] | None = None,
 ) -> HttpRequest:
-    """A request signed by botocore, as the gateway receives it."""
+    """A request signed by botocore, as the gateway receives it; its form as pairs, or as it is."""
+    form = pairs if isinstance(pairs, bytes) else urlencode(pairs).encode()
     credentials = Credentials(access_key_id, secret_access_key, token)
     if presigned_for_s is None:
         headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", **(more_headers or {})}
-        unsigned = AWSRequest("POST", ENDPOINT, headers=headers, data=urlencode(pairs))
+        unsigned = AWSRequest("POST", ENDPOINT, headers=headers, data=form)
         SigV4Auth(credentials, service, region).add_auth(unsigned)
     else:
-        unsigned = AWSRequest("GET", f"{ENDPOINT}?{urlencode(pairs)}")
+        unsigned = AWSRequest("GET", f"{ENDPOINT}?{form.decode()}")
         SigV4QueryAuth(credentials, service, region, expires=presigned_for_s).add_auth(unsigned)
     prepared = unsigned.prepare()
     body = prepared.body or b""
