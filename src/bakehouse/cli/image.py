@@ -31,11 +31,11 @@ def import_(
     name: Annotated[str | None, typer.Option(help="The AMI's name; by default the file's.")] = None,
 ) -> None:
     """Make a public AMI from a cloud image."""
-    from bakehouse.main import import_image
-
     is_url = "://" in source
     if not is_url and not Path(source).is_file():
         fail(f"{source}: no such file")
+    from bakehouse.main import import_image
+
     with progress_bar() as progress:
         image_id = import_image(
             context.obj,
