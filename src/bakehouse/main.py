@@ -61,7 +61,8 @@ from bakehouse.workflows import (
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.metadata import find_metadata
 from bakehouse.workflows.reachability import ReachabilityWatch
-from bakehouse.workflows.reconcile import reconcile
+from bakehouse.workflows.reconcile import take_up_work
+from bakehouse.workflows.upkeep import Upkeep
 
 _HOST_NAME = "local"
 _STOP_TIMEOUT_S = 60
@@ -70,6 +71,7 @@ _BACKLOG = 2048
 _FIRST_ACCOUNT_ALIAS = "main"
 
 WORKFLOWS: dict[str, Callable[..., None]] = {
+    "abandon_capture": capture.abandon_capture,
     "apply_firewall": apply_firewall.apply_firewall,
     "attach_volume": volumes.attach_volume,
     "capture_image": capture.capture_image,
@@ -248,10 +250,10 @@ def run_service(
     with hold_lock(settings), _listen(settings) as listener, open_host(settings, after_step=after_step) as host:
         first_key = ensure_first_account(host.database, settings)
         gateway = make_gateway(host)
-        host.engine.launch()
-        reconcile(host)
-        watch = ReachabilityWatch(host)
+        take_up_work(host)
+        watch, upkeep = ReachabilityWatch(host), Upkeep(host)
         watch.start()
+        upkeep.start()
         server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
         url = f"http://{settings.listen_host}:{listener.getsockname()[1]}"
         endpoint = Endpoint.of_process(os.getpid(), url=url, region=settings.region)
@@ -262,6 +264,7 @@ def run_service(
         finally:
             remove_endpoint(settings.state)
             watch.close()
+            upkeep.close()
             if not host.engine.close():
                 logging.getLogger("bakehouse").info("work that is under way goes on at the next start")
                 os._exit(0)
@@ -286,8 +289,7 @@ def stop_everything(settings: Settings) -> None:
     if endpoint is not None:
         os.kill(endpoint.pid, signal.SIGTERM)
     with hold_lock(settings, timeout_s=_STOP_TIMEOUT_S), open_host(settings) as host:
-        host.engine.launch()
-        reconcile(host)
+        take_up_work(host)
         end_instance.stop_all(host)
 
 

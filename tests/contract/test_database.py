@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from bakehouse.api.client_tokens import Remembered, TokenKey
 from bakehouse.api.stored_tokens import StoredTokens
 from bakehouse.database.migrate import migrate
-from bakehouse.database.models import Account, Image, KeyPair, Row, Snapshot, now
+from bakehouse.database.models import Account, ClientToken, Image, Instance, KeyPair, Row, Snapshot, Volume, now
 from bakehouse.database.session import Database
-from bakehouse.domain import accounts, snapshots
+from bakehouse.domain import accounts, retention, snapshots
+from bakehouse.durable.engine import Engine
 from bakehouse.ids import Prefix, new_id
 from tests.framework.postgresql import PostgresqlServer, postgresql_server
+from tests.framework.tiny_host import wait_for
 
 pytestmark = pytest.mark.programs
 
@@ -186,6 +188,90 @@ def test_accounts_made_at_once_share_no_number(database: Database) -> None:
     with database.transaction(mutates=False) as session:
         numbers = list(session.scalars(sa.text("SELECT agent_uid_number FROM vpcs")))
     assert len(set(numbers)) == len(numbers) == 16
+
+
+def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database) -> None:
+    add_account(database)
+    old, recent = now() - timedelta(hours=30), now() - timedelta(minutes=30)
+    with database.transaction() as session:
+        for name, moment in (("old", old), ("recent", recent), ("live", None)):
+            session.add(_instance(name, terminated_at=moment))
+            session.add(_volume(name, deleted_at=moment))
+            if moment is not None:
+                key = TokenKey(account_id="1" * 12, region="r", operation="o", token=name)
+                StoredTokens().remember(session, key, REPLY)
+                session.flush()
+                session.execute(sa.update(ClientToken).where(ClientToken.token == name).values(created_at=moment))
+        session.add(_volume("captured", deleted_at=old))
+        session.add(_snapshot("of it", volume_id="captured"))
+        session.add(_snapshot("import", started_at=old))
+    with database.transaction() as session:
+        retention.forget_expired(session)
+    with database.transaction(mutates=False) as session:
+        assert set(session.scalars(sa.select(Instance.instance_id))) == {"recent", "live"}
+        assert set(session.scalars(sa.select(Volume.volume_id))) == {"recent", "live", "captured"}
+        assert set(session.scalars(sa.select(ClientToken.token))) == {"recent"}
+        assert session.get_one(Snapshot, "of it").state == "pending"
+        assert session.get_one(Snapshot, "import").state == "error"
+
+
+def test_ended_workflows_are_forgotten_after_a_while(database: Database) -> None:
+    ran = threading.Event()
+    engine = Engine(database, host_name="local")
+    engine.register("noop", ran.set)
+    engine.launch()
+    try:
+        with database.transaction() as session:
+            engine.enqueue(session, "noop", key="k", workflow_id="noop-1")
+            assert engine.unfinished_ids(session) == {"noop-1"}
+        assert ran.wait(30)
+        wait_for(lambda: not _unfinished(engine, database), "the end of the workflow")
+        assert engine.forget_ended(older_than_s=3600) == 0
+        assert engine.forget_ended(older_than_s=-3600) == 1
+    finally:
+        assert engine.close()
+
+
+def _unfinished(engine: Engine, database: Database) -> set[str]:
+    with database.transaction(mutates=False) as session:
+        return engine.unfinished_ids(session)
+
+
+def _instance(name: str, *, terminated_at: datetime | None) -> Instance:
+    return Instance(
+        instance_id=name,
+        account_id="1" * 12,
+        reservation_id="r",
+        state="terminated" if terminated_at else "running",
+        instance_type="t3.nano",
+        image_id="ami-1",
+        boot_mode="uefi",
+        machine_uuid="",
+        vpc_id="",
+        subnet_id="",
+        availability_zone="",
+        root_device_name="/dev/xvda",
+        metadata_options={},
+        terminated_at=terminated_at,
+    )
+
+
+def _volume(name: str, *, deleted_at: datetime | None) -> Volume:
+    state = "deleted" if deleted_at else "available"
+    return Volume(
+        volume_id=name, account_id="1" * 12, availability_zone="", size_gib=1, state=state, deleted_at=deleted_at
+    )
+
+
+def _snapshot(name: str, *, volume_id: str | None = None, started_at: datetime | None = None) -> Snapshot:
+    return Snapshot(
+        snapshot_id=name,
+        account_id="1" * 12,
+        volume_id=volume_id,
+        volume_size_gib=1,
+        state="pending",
+        started_at=started_at or now(),
+    )
 
 
 def test_what_must_not_be_collected_is_found(database: Database) -> None:

@@ -11,9 +11,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, StepOptions
 from sqlalchemy.orm import Session
 
@@ -27,6 +29,11 @@ Workflow = Callable[..., None]
 _VERSION = "1"
 _POLL_INTERVAL_S = 0.3
 _GRACE_S = 5.0
+_UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_FORGET_AT_ONCE = 200
+# Where the engine keeps its tables in a database that has schemas.
+_SCHEMA = "dbos"
 
 
 class Moment(StrEnum):
@@ -106,6 +113,29 @@ class Engine:
             app_version=_VERSION,
         )
         self._client.enqueue_in_transaction(session, options, *arguments)
+
+    def unfinished_ids(self, session: Session) -> set[str]:
+        """The ids of all workflows that wait or run, as the caller's transaction sees them."""
+        schema = None if self._database.is_sqlite else _SCHEMA
+        status = sa.table("workflow_status", sa.column("workflow_uuid"), sa.column("status"), schema=schema)
+        query = sa.select(status.c.workflow_uuid).where(status.c.status.in_(_UNFINISHED))
+        return {str(workflow_id) for workflow_id in session.scalars(query)}
+
+    def forget_ended(self, *, older_than_s: float) -> int:
+        """Delete what is remembered of workflows that ended longer ago than that; how many those were."""
+        assert self._client is not None, "forget before launch"
+        before = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        forgotten = 0
+        while ended := self._client.list_workflows(
+            status=list(_ENDED),
+            completed_before=before.isoformat(),
+            limit=_FORGET_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        ):
+            self._client.delete_workflows([one.workflow_id for one in ended])
+            forgotten += len(ended)
+        return forgotten
 
     def step(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run one step of the workflow we are in; its result is remembered, its effects must be idempotent.

@@ -30,6 +30,7 @@ from bakehouse.workflows.reachability import guest_agent
 
 _SHUTDOWN_TIMEOUT_S = 150.0
 _FREEZE_TIMEOUT_S = 10.0
+_COLLECT_TIMEOUT_S = 60.0
 _WITH_MACHINE = (State.RUNNING, State.STOPPING)
 
 
@@ -53,6 +54,12 @@ def capture_image(host: Host, image_id: str, no_reboot: bool) -> None:
 def capture_snapshot(host: Host, snapshot_id: str) -> None:
     """Fill one pending snapshot."""
     _capture(host, snapshot_id, True)
+
+
+def abandon_capture(host: Host, subject_id: str) -> None:
+    """End a capture whose own workflow could not: it failed."""
+    host.engine.step(give_up, host, subject_id, "the capture did not come to an end")
+    host.engine.step(end, host, subject_id)
 
 
 def _capture(host: Host, subject_id: str, no_reboot: bool) -> None:
@@ -233,8 +240,8 @@ def give_up(host: Host, subject_id: str, reason: str) -> None:
             snapshots.fail(session, disk.snapshot_id, reason)
         if session.get(Image, subject_id) is not None:
             images.fail(session, subject_id, "Server.InternalError", reason)
-    with suppress(PartError):  # another capture is writing: its own end, or `bakehouse gc`, collects
-        collector.collect(host.snapshots, lambda: _live_ids(host))
+    with suppress(PartError):  # other captures write for longer: `bakehouse gc`, or the next that fails, collects
+        collector.collect(host.snapshots, lambda: _live_ids(host), timeout_s=_COLLECT_TIMEOUT_S)
 
 
 def _live_ids(host: Host) -> set[str]:

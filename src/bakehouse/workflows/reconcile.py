@@ -12,6 +12,7 @@ from sqlalchemy import select
 from bakehouse.database.models import Instance, Volume
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
+from bakehouse.hypervisor.disk_server import end_leftover_disk_servers
 from bakehouse.hypervisor.spec import ExitReason
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import capture, specs
@@ -20,6 +21,14 @@ from bakehouse.workflows.machine_exited import enqueue_exit, watch_machine
 from bakehouse.workflows.vpc_network import end_idle_networks, ensure_network
 
 _log = logging.getLogger("bakehouse.reconcile")
+
+
+def take_up_work(host: Host) -> None:
+    """Resume what a killed service left unfinished, and make rows and host agree."""
+    # Before a resumed capture starts its own again.
+    end_leftover_disk_servers(host.settings.state)
+    host.engine.launch()
+    reconcile(host)
 
 
 def reconcile(host: Host) -> None:

@@ -1,0 +1,43 @@
+"""How long rows outlive what they are about.
+
+EC2 shows a terminated instance for about an hour; a client token must be remembered for as long as a client may
+still repeat its request.
+"""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bakehouse.database.models import ClientToken, Instance, Snapshot, Volume, now
+from bakehouse.domain import snapshots, tags
+from bakehouse.domain.instances import TERMINATED_VISIBLE_S
+
+_TERMINATED_KEPT = timedelta(seconds=TERMINATED_VISIBLE_S)
+_TOKENS_KEPT = timedelta(hours=24)
+# No import takes longer; one that was killed leaves its snapshot pending.
+_IMPORTS_TAKE = timedelta(hours=24)
+
+
+def forget_expired(session: Session) -> None:
+    """Delete terminated instances, deleted volumes and client tokens whose time is over; end killed imports."""
+    moment = now()
+    gone = sa.select(Instance.instance_id).where(Instance.terminated_at < moment - _TERMINATED_KEPT)
+    for instance_id in session.scalars(gone).all():
+        tags.delete_tags_of(session, instance_id)
+        session.execute(sa.delete(Instance).where(Instance.instance_id == instance_id))
+    # A capture that is under way still asks what its volume was.
+    captured = sa.select(Snapshot.volume_id).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.is_not(None))
+    session.execute(
+        sa.delete(Volume).where(Volume.deleted_at < moment - _TERMINATED_KEPT, Volume.volume_id.not_in(captured))
+    )
+    session.execute(sa.delete(ClientToken).where(ClientToken.created_at < moment - _TOKENS_KEPT))
+    session.execute(
+        sa.update(Snapshot)
+        .where(
+            Snapshot.state == snapshots.PENDING,
+            Snapshot.volume_id.is_(None),
+            Snapshot.started_at < moment - _IMPORTS_TAKE,
+        )
+        .values(state=snapshots.ERROR, state_message="its import did not come to an end")
+    )

@@ -1,0 +1,114 @@
+"""What is done every few minutes: forget what has had its time, and bring what was left half-way to an end.
+
+A workflow that failed for a reason nobody foresaw leaves its record in a state that cannot last; here it is taken
+up again, by a new workflow.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bakehouse.database.models import Image, Instance, Snapshot, Volume
+from bakehouse.domain import images, instances, retention, snapshots
+from bakehouse.domain.instances import State
+from bakehouse.errors import PartError
+from bakehouse.workflows.host import Host
+
+_log = logging.getLogger("bakehouse.upkeep")
+
+_INTERVAL_S = 300.0
+_WORKFLOWS_KEPT_S = 24 * 3600.0
+# (workflow, arguments after the id) by state.
+_OF_INSTANCES: dict[str, tuple[str, tuple[object, ...]]] = {
+    State.PENDING: ("launch_instance", ()),
+    State.STOPPING: ("stop_instance", (True,)),
+    State.SHUTTING_DOWN: ("terminate_instance", (True,)),
+}
+_OF_VOLUMES: dict[str, tuple[str, tuple[object, ...]]] = {
+    "creating": ("create_volume", ()),
+    "deleting": ("delete_volume", ()),
+}
+_OF_ATTACHMENTS: dict[str, tuple[str, tuple[object, ...]]] = {
+    "attaching": ("attach_volume", ()),
+    "detaching": ("detach_volume", (False,)),
+}
+# workflow, what it is about, arguments after that, key
+Work = tuple[str, str, tuple[object, ...], str]
+
+
+class Upkeep:
+    """A thread that tidies now and then."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; returns when the thread has."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                tidy(self._host)
+            except PartError as error:
+                _log.warning("cannot tidy now: %s", error)
+            if self._stopped.wait(_INTERVAL_S):
+                return
+
+
+def tidy(host: Host) -> None:
+    """Do it once."""
+    take_up_abandoned(host)
+    with host.database.transaction() as session:
+        retention.forget_expired(session)
+    host.engine.forget_ended(older_than_s=_WORKFLOWS_KEPT_S)
+
+
+def take_up_abandoned(host: Host) -> None:
+    """Enqueue the rest of the work on records that are under way though no workflow is about them."""
+    with host.database.transaction() as session:
+        # In a transaction that keeps writers out a record and the workflow about it are both seen, or neither.
+        unfinished = host.engine.unfinished_ids(session)
+        for workflow, subject_id, arguments, key in list(_under_way(session)):
+            if any(subject_id in workflow_id for workflow_id in unfinished):
+                continue
+            _log.warning("%s was left half-way; taking it up again: %s", subject_id, workflow)
+            workflow_id = f"{workflow}-{subject_id}-{instances.new_token()}"
+            host.enqueue(session, workflow, subject_id, *arguments, key=key, workflow_id=workflow_id)
+
+
+def _under_way(session: Session) -> Iterator[Work]:
+    for instance in session.scalars(sa.select(Instance).where(Instance.state.in_(_OF_INSTANCES))):
+        workflow, arguments = _OF_INSTANCES[instance.state]
+        yield workflow, instance.instance_id, arguments, instance.instance_id
+    for volume in session.scalars(sa.select(Volume).where(Volume.state.in_(_OF_VOLUMES))):
+        workflow, arguments = _OF_VOLUMES[volume.state]
+        yield workflow, volume.volume_id, arguments, volume.volume_id
+    settled = sa.select(Instance.instance_id).where(Instance.state.in_((State.RUNNING, State.STOPPED)))
+    attachments = sa.select(Volume).where(Volume.attachment_state.in_(_OF_ATTACHMENTS), Volume.instance_id.in_(settled))
+    for volume in session.scalars(attachments):
+        workflow, arguments = _OF_ATTACHMENTS[volume.attachment_state or ""]
+        yield workflow, volume.volume_id, arguments, volume.instance_id or ""
+    yield from _captures_under_way(session)
+
+
+def _captures_under_way(session: Session) -> Iterator[Work]:
+    """Their instant has passed, so they can only be given up; imports (of no volume) are the command line's."""
+    of_images: set[str] = set()
+    for image in session.scalars(sa.select(Image).where(Image.state == images.PENDING)):
+        of_images.update(snapshots.snapshot_ids_of(image))
+        yield "abandon_capture", image.image_id, (), f"capture-{image.source_instance_id}"
+    pending = sa.select(Snapshot).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.is_not(None))
+    for snapshot in session.scalars(pending):
+        if snapshot.snapshot_id not in of_images:
+            yield "abandon_capture", snapshot.snapshot_id, (), f"capture-{snapshot.volume_id}"
