@@ -64,7 +64,7 @@ def test_a_capture_takes_the_steps_that_are_killed_here(
     assert_true(mortal)
 
 
-@pytest.mark.parametrize("point", kill_points("capture_image", *LIVE), ids=str)
+@pytest.mark.parametrize("point", kill_points("capture_image", *LIVE, moments=Moment), ids=str)
 def test_an_image_of_a_running_instance_is_whole_though_killed_there(
     mortal: MortalService, running_id: str, point: KillPoint
 ) -> None:
@@ -100,10 +100,10 @@ def test_an_image_of_a_stopped_instance_is_whole_though_killed_there(
     assert_launchable(mortal, image_id)
 
 
-@pytest.mark.parametrize("step", LIVE)
-def test_a_snapshot_is_whole_though_killed_there(mortal: MortalService, running_id: str, step: str) -> None:
+@pytest.mark.parametrize("point", kill_points("capture_snapshot", *LIVE), ids=str)
+def test_a_snapshot_is_whole_though_killed_there(mortal: MortalService, running_id: str, point: KillPoint) -> None:
     volume_id = describe(mortal, running_id)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
-    with mortal.killed_at(KillPoint(workflow="capture_snapshot", step=step, moment=Moment.DONE)):
+    with mortal.killed_at(point):
         snapshot_id = mortal.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     assert mortal.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["State"] == "completed"
     assert_running(mortal, running_id)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bakehouse.durable.engine import Moment
 from tests.framework.mortal_service import KillPoint, MortalService
 from tests.framework.settling import wait_until_settled
 from tests.workflows.household import assert_running, assert_true, describe, kill_points, launch, steps_of, terminate
@@ -22,7 +23,7 @@ def test_a_launch_takes_the_steps_that_are_killed_here(mortal: MortalService, im
     assert_true(mortal)
 
 
-@pytest.mark.parametrize("point", kill_points("launch_instance", *STEPS), ids=str)
+@pytest.mark.parametrize("point", kill_points("launch_instance", *STEPS, moments=Moment), ids=str)
 def test_a_launch_killed_there_ends_with_one_running_machine(
     mortal: MortalService, image_id: str, point: KillPoint
 ) -> None:

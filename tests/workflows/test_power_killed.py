@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from bakehouse.durable.engine import Moment
 from tests.framework.host_truth import find_processes, run_inside
 from tests.framework.mortal_service import KillPoint, MortalService
 from tests.framework.settling import wait_until_settled
@@ -132,13 +131,12 @@ def test_a_machine_that_died_while_no_service_ran_is_noted(mortal: MortalService
     start(mortal, instance_id)
 
 
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("point", kill_points("apply_firewall", "render_firewall"), ids=str)
 def test_a_rule_takes_effect_though_the_service_is_killed_there(
-    mortal: MortalService, instance_id: str, moment: Moment
+    mortal: MortalService, instance_id: str, point: KillPoint
 ) -> None:
-    group_id = describe(mortal, instance_id)["SecurityGroups"][0]["GroupId"]
-    port = 4711 + list(Moment).index(moment)
-    with mortal.killed_at(KillPoint(workflow="apply_firewall", step="render_firewall", moment=moment)):
+    group_id, port = describe(mortal, instance_id)["SecurityGroups"][0]["GroupId"], 4711
+    with mortal.killed_at(point):
         mortal.ec2.authorize_security_group_ingress(
             GroupId=group_id, IpProtocol="tcp", FromPort=port, ToPort=port, CidrIp="0.0.0.0/0"
         )
