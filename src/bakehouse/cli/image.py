@@ -27,7 +27,7 @@ def build(context: typer.Context) -> None:
 @app.command("import")
 def import_(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A raw, qcow2, vmdk or vhd disk: a file or an http(s) URL.")],
+    source: Annotated[str, typer.Argument(help="A raw, qcow2, vmdk, vdi, vhd or vhdx disk: a file or an http(s) URL.")],
     name: Annotated[str | None, typer.Option(help="The AMI's name; by default the file's.")] = None,
 ) -> None:
     """Make a public AMI from a cloud image."""
