@@ -59,6 +59,7 @@ EOF
 reorder() {
     unit=$1
     shift
+    [ -e "/usr/lib/systemd/system/$unit" ] || return 0 # Debian 12 does not have all of them
     sed -E "$@" "/usr/lib/systemd/system/$unit" > "/etc/systemd/system/$unit"
 }
 
@@ -80,7 +81,9 @@ configure_services() {
     reorder tmp.mount -e '/^After=/s/swap\.target//'
     # sshd waits for ec2-identity.service instead of cloud-init.
     reorder cloud-init-local.service -e '/^Before=(network-pre|sysinit)\.target/d' -e '/^Wants=network-pre/d'
-    reorder cloud-init-network.service -e '/^Before=(sysinit\.target|sshd|systemd-user-sessions)/d' -e '/^Wants=sshd/d'
+    for unit in cloud-init-network.service cloud-init.service; do # the same stage in Debian 13 and 12
+        reorder "$unit" -e '/^Before=(sysinit\.target|sshd|systemd-user-sessions)/d' -e '/^Wants=sshd/d'
+    done
     for unit in systemd-resolved.service systemd-timesyncd.service; do
         reorder "$unit" -e '/^Before=/s/(sysinit|network|time-sync)\.target//g' \
             -e 's/^WantedBy=sysinit\.target/WantedBy=multi-user.target/'
@@ -90,8 +93,8 @@ configure_services() {
         systemd-sysctl.service systemd-random-seed.service kmod-static-nodes.service \
         systemd-tmpfiles-setup-dev-early.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service \
         systemd-journal-flush.service systemd-networkd-wait-online.service systemd-resolved.service \
-        systemd-timesyncd.service cloud-init-main.service dev-hugepages.mount dev-mqueue.mount run-lock.mount
-    mkdir -p /etc/systemd/system-generators
+        systemd-timesyncd.service cloud-init-main.service cloud-init-local.service dev-hugepages.mount \
+        dev-mqueue.mount run-lock.mount
     for generator in cloud-init-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
         systemd-ssh-generator systemd-tpm2-generator systemd-sysv-generator systemd-rc-local-generator \
         systemd-system-update-generator; do
