@@ -91,6 +91,9 @@ _CODE = bytes.fromhex(
 )
 BOOT_SECTOR = _CODE.ljust(510, b"\0") + b"\x55\xaa"
 
+# cli; hlt: nothing wakes this one, so the power button does nothing.
+DEAF_BOOT_SECTOR = b"\xfa\xf4\xeb\xfc".ljust(510, b"\0") + b"\x55\xaa"
+
 
 def write_disk(path: Path) -> None:
     """Write the guest's disk, raw; some of it is filled, so that a capture has blocks to store."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakehouse.main import import_image
+from tests.framework.calm_guest import DEAF_BOOT_SECTOR
 from tests.framework.host_truth import find_processes
 from tests.framework.mortal_service import MortalService
 from tests.framework.settling import unsettled, wait_until_settled
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.programs
 
 @pytest.fixture(scope="module")
 def deaf_image_id(mortal: MortalService, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image that boots nothing, so nothing hears the power button."""
-    disk = Path(tmp_path_factory.mktemp("deaf")) / "zeros.raw"
-    disk.touch()
+    """An image of a guest that does not hear the power button."""
+    disk = Path(tmp_path_factory.mktemp("deaf")) / "deaf.raw"
+    disk.write_bytes(DEAF_BOOT_SECTOR)
     os.truncate(disk, 1 << 20)
     return import_image(mortal.settings, disk, name="deaf", progress=lambda *_: None)
 
