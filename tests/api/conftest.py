@@ -1,30 +1,22 @@
 """One service for all API tests; the guests it runs are a sector long."""
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.framework.belongings import Belongings, acquire
 from tests.framework.caller import Caller
-from tests.framework.calm_guest import write_disk
-from tests.framework.service import Keys, Service, running_service
-
-# Its own uids and public addresses, apart from those of a service that runs here already.
-_APART = {"BAKEHOUSE_UID_BASE": "1930000000", "BAKEHOUSE_PUBLIC_NETWORK": "127.204.0.0/16"}
+from tests.framework.service import Keys, Service
+from tests.framework.tiny_service import import_calm_image, running_tiny_service
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
-    """A service on a fresh state directory (its path short enough for Unix sockets)."""
-    with tempfile.TemporaryDirectory(prefix="bh-") as directory:
-        Path(directory).chmod(0o711)  # machines pass through to their own files
-        with running_service(Path(directory) / "s", variables=_APART) as running:
-            yield running
-        running.run_cli("down")
+    """A service on a fresh state directory."""
+    with running_tiny_service(0) as running:
+        yield running
 
 
 @pytest.fixture
@@ -40,11 +32,9 @@ def other_keys(service: Service) -> Keys:
 
 
 @pytest.fixture(scope="session")
-def image_id(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image_id(service: Service) -> str:
     """A public image whose guest costs next to nothing."""
-    disk = tmp_path_factory.mktemp("image") / "calm.raw"
-    write_disk(disk)
-    return service.run_cli("image", "import", str(disk)).split()[-1]
+    return import_calm_image(service)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,13 @@ from tests.framework.service import Keys, Service
 REGIONS = {"Action": "DescribeRegions", "Version": "2016-11-15"}
 
 
-def signed(keys: Keys, **how: int) -> HttpRequest:
-    return wire.sign(REGIONS, access_key_id=keys.access_key_id, secret_access_key=keys.secret_access_key, **how)
+def signed(keys: Keys, *, presigned_for_s: int | None = None) -> HttpRequest:
+    return wire.sign(
+        REGIONS,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        presigned_for_s=presigned_for_s,
+    )
 
 
 def with_header(request: HttpRequest, name: str, value: str) -> HttpRequest:

@@ -1,6 +1,7 @@
 """An account that calls operations over one kept connection and sees what came back, whatever it is."""
 
 import http.client
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from tests.framework import wire
 from tests.framework.service import Keys, Service
 
 _TIMEOUT_S = 60
+# The service closes what is idle for longer than a minute.
+_MAX_IDLE_S = 30
 _ANY_OPERATION = {"ec2": "DescribeRegions", "sts": "GetCallerIdentity"}
 
 
@@ -38,6 +41,7 @@ class Caller:
 
     def __init__(self, service: Service, keys: Keys) -> None:
         self.keys = keys
+        self._used_at = time.monotonic()
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=_TIMEOUT_S)
 
     def call(self, operation: str, parameters: Mapping[str, Any] | None = None, *, service: str = "ec2") -> Answer:
@@ -62,6 +66,9 @@ class Caller:
 
     def send_request(self, request: HttpRequest, operation: str, *, service: str = "ec2") -> Answer:
         """Send a request as it is."""
+        if time.monotonic() - self._used_at > _MAX_IDLE_S:
+            self._connection.close()
+        self._used_at = time.monotonic()
         path = "/?" + request.query.decode() if request.query else "/"
         self._connection.request(request.method, path, body=request.body, headers=dict(request.headers))
         response = self._connection.getresponse()
