@@ -80,10 +80,21 @@ def test_an_image_that_an_instance_still_uses_can_be_deregistered(
 
 
 def test_an_image_is_its_owners_alone_to_change(administrator: Caller, other: Caller, belongings: Belongings) -> None:
-    shared = {"ImageId": belongings.image, "LaunchPermission": {"Add": [{"UserId": other.keys.account_id}]}}
+    third = "123456789012"
+    permissions = [{"UserId": other.keys.account_id}, {"UserId": third}]
+    shared = {"ImageId": belongings.image, "LaunchPermission": {"Add": permissions}}
     assert administrator.call("ModifyImageAttribute", shared).status == 200
     seen = other.call("DescribeImages", {"ExecutableUsers": ["self"]}).parsed["Images"]
     assert [one["ImageId"] for one in seen] == [belongings.image]
+    # With whom else it is shared is the owner's business.
+    users = {"ExecutableUsers": [third]}
+    assert other.call("DescribeImages", users).parsed["Images"] == []
+    assert [one["ImageId"] for one in administrator.call("DescribeImages", users).parsed["Images"]] == [
+        belongings.image
+    ]
+    owners = {"Owners": [belongings.account_id], "ImageIds": [belongings.image]}
+    assert other.call("DescribeImages", owners).parsed["Images"] == seen
+    assert other.call("DescribeImages", {**owners, "Owners": ["self"]}).parsed["Images"] == []
     run = {"ImageId": belongings.image, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1, "DryRun": True}
     assert other.call("RunInstances", run).code == "DryRunOperation"
     for operation, parameters in (

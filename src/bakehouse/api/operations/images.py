@@ -10,11 +10,11 @@ from bakehouse.api.operations import block_devices
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import accounts, images, instances, snapshots, tags
+from bakehouse.domain import images, instances, snapshots, tags
 from bakehouse.domain.block_devices import registered_mappings
 
 
-def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, str]) -> dict[str, Any]:
+def image_item(image: images.ImageRow, own_tags: list[dict[str, str]]) -> dict[str, Any]:
     """The Image shape of one row."""
     reason = (
         {"Code": image.state_reason_code, "Message": image.state_reason_message} if image.state_reason_code else None
@@ -28,8 +28,8 @@ def image_item(image: Image, own_tags: list[dict[str, str]], aliases: dict[str, 
         "EnaSupport": True,
         "Hypervisor": "xen",
         "ImageId": image.image_id,
-        "ImageLocation": f"{aliases.get(image.account_id, image.account_id)}/{image.name}",
-        "ImageOwnerAlias": aliases.get(image.account_id),
+        "ImageLocation": f"{image.owner_alias or image.account_id}/{image.name}",
+        "ImageOwnerAlias": image.owner_alias,
         "ImageType": "machine",
         "ImdsSupport": image.imds_support,
         "Name": image.name,
@@ -137,31 +137,15 @@ _IMAGE_FILTERS = FilterTable(
 def describe_images(context: RequestContext, request: Parameters) -> Reply:
     """List the images the account may see."""
     session, account_id = context.session, context.account_id
-    found = images.visible(session, account_id, request.get("ImageIds", ()))
-    aliases = {one.account_id: one.alias for one in accounts.list_accounts(session) if one.alias == "amazon"}
-    if owners := set(request.get("Owners", ())):
-        found = [one for one in found if _is_owned(one, owners, account_id, aliases)]
-    if users := set(request.get("ExecutableUsers", ())):
-        found = [one for one in found if _is_executable(one, users, account_id)]
+    found = images.list_rows(
+        session,
+        account_id,
+        request.get("ImageIds", ()),
+        owners=request.get("Owners", ()),
+        executable_users=request.get("ExecutableUsers", ()),
+    )
     own_tags = tags.tags_of(session, account_id, [one.image_id for one in found])
-    return {"Images": [image_item(one, own_tags.get(one.image_id, []), aliases) for one in found]}
-
-
-def _is_owned(image: Image, owners: set[str], account_id: str, aliases: dict[str, str]) -> bool:
-    return (
-        image.account_id in owners
-        or aliases.get(image.account_id) in owners
-        or ("self" in owners and image.account_id == account_id)
-    )
-
-
-def _is_executable(image: Image, users: set[str], account_id: str) -> bool:
-    shared_with = {one.user_id for one in image.launch_permissions}
-    return (
-        ("all" in users and image.is_public)
-        or ("self" in users and account_id in shared_with)
-        or bool(users & shared_with)
-    )
+    return {"Images": [image_item(one, own_tags[one.image_id]) for one in found]}
 
 
 @operation(

@@ -4,7 +4,7 @@ Invariant: what is written here, botocore's parser reads back equal. A member th
 is a bug of the operation and raises KeyError; None means absent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bakehouse.api.models import Shape
@@ -51,7 +51,9 @@ class Compiler:
             return self._compile_structure(shape, tag)
         if shape.type_name == "list":
             return self._compile_list(shape, tag)
-        return _compile_scalar(self._texts[shape.type_name], tag)
+        words = list(getattr(shape, "enum", ())) if shape.type_name == "string" else []
+        known = [True, False] if shape.type_name == "boolean" else words
+        return _compile_scalar(self._texts[shape.type_name], tag, known)
 
     def _compile_structure(self, shape: Shape, tag: str) -> Write:
         write_members = self.compile_members(shape)
@@ -77,10 +79,16 @@ class Compiler:
         return write
 
 
-def _compile_scalar(text: Callable[[Any], str], tag: str) -> Write:
+def _compile_scalar(text: Callable[[Any], str], tag: str, known: Sequence[Any]) -> Write:
+    """Return a writer; what ``known`` values look like is worked out now, not each time."""
     start, end = f"<{tag}>", f"</{tag}>"
+    elements = {value: start + text(value) + end for value in known}
 
     def write(value: Any, append: Append) -> None:
         append(start + text(value) + end)
 
-    return write
+    def write_known(value: Any, append: Append) -> None:
+        element = elements.get(value)
+        append(start + text(value) + end if element is None else element)
+
+    return write_known if elements else write
