@@ -1,12 +1,17 @@
 """What every implemented operation must hold: found in the registry, so a new one is covered at once."""
 
+import re
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from bakehouse.api.models import get_operation_model, operation_names, shape_at
+from bakehouse.api.models import Shape, get_operation_model, operation_names, shape_at
 from bakehouse.api.registry import Operation, discover
 from bakehouse.api.validation import Validator
 from bakehouse.errors import ApiError
 from tests.framework import wire
+from tests.framework.parameters import honoured_leaves, leaves, put
 
 OPERATIONS = [pytest.param(each, id=f"{each.service}-{each.name}") for each in discover()]
 over_all = pytest.mark.parametrize("operation", OPERATIONS)
@@ -44,6 +49,33 @@ def test_its_pages_cut_a_list_of_the_model_by_members_of_the_model(operation: Op
     assert set((key,) if isinstance(key, str) else key) <= set(item.members)
     assert set(operation.paged.ids) <= set(model.input_shape.members)
     assert {"NextToken", "MaxResults"} <= set(model.input_shape.members)
+
+
+@over_all
+def test_every_parameter_it_does_not_declare_is_refused_by_its_name(operation: Operation) -> None:
+    validator = Validator(operation, wire.codec(operation.service).wire_name)
+    honoured = {path for path, _ in honoured_leaves(operation)}
+    model = get_operation_model(operation.service, operation.name)
+    for path, shape in leaves(model.input_shape):
+        value = some_value(shape, operation.harmless.get(path, ()))
+        if path in honoured or value is None:
+            continue
+        request: dict[str, Any] = {}
+        put(request, path, value)
+        with pytest.raises(ApiError) as refused:
+            validator.validate(request)
+        assert refused.value.code in ("InvalidParameter", "MissingParameter"), path
+        if refused.value.code == "MissingParameter":  # another one of the same structure; the request is refused
+            continue
+        assert re.search(r"The parameter [\w.]+ is not supported by this service", refused.value.message), path
+
+
+def some_value(shape: Shape, but_not: tuple[Any, ...]) -> Any:
+    """A value of the shape that is none of those; None when there is no other."""
+    texts = {"integer": 1, "long": 1, "double": 1.0, "float": 1.0, "blob": b"x", "timestamp": datetime.now(UTC)}
+    known = [True, False] if shape.type_name == "boolean" else list(getattr(shape, "enum", ()))
+    values = known or [texts.get(shape.type_name, "text")]
+    return next((value for value in values if value not in but_not), None)
 
 
 @over_all

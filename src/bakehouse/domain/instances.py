@@ -87,7 +87,6 @@ class LaunchRequest:
     disable_api_termination: bool = False
     disable_api_stop: bool = False
     ebs_optimized: bool = False
-    monitoring: str = "disabled"
     metadata_options: dict[str, Any] = field(default_factory=dict)
     interface_description: str = ""
 
@@ -148,7 +147,6 @@ def _instance_row(
         disable_api_stop=request.disable_api_stop,
         shutdown_behavior=request.shutdown_behavior,
         ebs_optimized=request.ebs_optimized,
-        monitoring=request.monitoring,
         metadata_options=request.metadata_options,
     )
 

@@ -60,7 +60,6 @@ def read_launch_request(
         disable_api_termination=request.get("DisableApiTermination", False),
         disable_api_stop=request.get("DisableApiStop", False),
         ebs_optimized=request.get("EbsOptimized", False),
-        monitoring="enabled" if request.get("Monitoring", {}).get("Enabled") else "disabled",
         metadata_options={**DEFAULT_METADATA_OPTIONS, **request.get("MetadataOptions", {})},
         interface_description=interface.get("Description", ""),
     )

@@ -86,6 +86,12 @@ def visible(
     return found
 
 
+def names(session: Session, account_id: str) -> dict[str, str]:
+    """The names of the account's groups by id."""
+    query = sa.select(SecurityGroup.group_id, SecurityGroup.group_name).where(SecurityGroup.account_id == account_id)
+    return dict(session.execute(query).tuples().all())
+
+
 def get(session: Session, account_id: str, group_id: str | None, name: str | None = None) -> SecurityGroup:
     """Return one group by id or name."""
     if group_id:

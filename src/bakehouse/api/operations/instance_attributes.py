@@ -4,8 +4,9 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
-from bakehouse.api.operations.instance_items import block_device_item
+from bakehouse.api.operations.instance_items import block_device_item, group_items
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Instance, InterfaceGroup
 from bakehouse.domain import instance_types, instances, launch_request, security_groups
@@ -14,9 +15,8 @@ from bakehouse.errors import ApiError
 
 
 def _groups(context: RequestContext, instance: Instance) -> list[dict[str, str]]:
-    members = instance.interface.groups if instance.interface else []
-    names = {one.group_id: one.group_name for one in security_groups.visible(context.session, context.account_id)}
-    return [{"GroupId": member.group_id, "GroupName": names[member.group_id]} for member in members]
+    names = security_groups.names(context.session, context.account_id)
+    return group_items(instance.interface, names) if instance.interface else []
 
 
 _READERS: dict[str, Callable[[RequestContext, Instance], dict[str, Any]]] = {
@@ -87,6 +87,12 @@ def _set_shutdown_behavior(context: RequestContext, instance: Instance, value: s
     instance.shutdown_behavior = value
 
 
+def _set_source_dest_check(context: RequestContext, instance: Instance, value: bool) -> None:
+    del context, instance
+    if not value:
+        raise errors.unsupported_operation("Every interface checks source and destination; this cannot be disabled.")
+
+
 def _set_groups(context: RequestContext, instance: Instance, group_ids: list[str]) -> None:
     if instance.interface is None:
         raise ApiError("IncorrectInstanceState", f"The instance '{instance.instance_id}' is terminated.")
@@ -133,7 +139,7 @@ _WRITERS: dict[str, tuple[str, Callable[[RequestContext, Instance, Any], None]]]
     "EbsOptimized": ("ebsOptimized", _setter("ebs_optimized")),
     "InstanceInitiatedShutdownBehavior": ("instanceInitiatedShutdownBehavior", _set_shutdown_behavior),
     "InstanceType": ("instanceType", _set_type),
-    "SourceDestCheck": ("sourceDestCheck", _setter("source_dest_check")),
+    "SourceDestCheck": ("sourceDestCheck", _set_source_dest_check),
     "UserData": ("userData", _set_user_data),
 }
 _BOOLEANS = {"DisableApiStop", "DisableApiTermination", "EbsOptimized", "SourceDestCheck"}
@@ -154,10 +160,11 @@ _BOOLEANS = {"DisableApiStop", "DisableApiTermination", "EbsOptimized", "SourceD
         "InstanceId",
         "InstanceInitiatedShutdownBehavior",
         "InstanceType",
+        "SourceDestCheck",
         "UserData",
         "Value",
     ),
-    harmless={"EnaSupport.Value": (True,), "SourceDestCheck.Value": (True,)},
+    harmless={"EnaSupport.Value": (True,)},
     keeps_empty=("Value",),
 )
 def modify_instance_attribute(context: RequestContext, request: Parameters) -> Reply:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bakehouse.database.models import Instance, NetworkInterface, SecurityGroup, Volume
+from bakehouse.database.models import Instance, NetworkInterface, Volume
 from bakehouse.domain import instance_types
 from bakehouse.domain.instances import STATE_CODES, State
 
@@ -20,12 +20,12 @@ def private_dns_name(private_ip: str) -> str:
     return f"ip-{private_ip.replace('.', '-')}.ec2.internal"
 
 
-def group_items(interface: NetworkInterface, groups: dict[str, SecurityGroup]) -> list[Item]:
+def group_items(interface: NetworkInterface, group_names: dict[str, str]) -> list[Item]:
     """The GroupIdentifier list of an interface, in the order the groups were given."""
     return [
-        {"GroupId": member.group_id, "GroupName": groups[member.group_id].group_name}
+        {"GroupId": member.group_id, "GroupName": group_names[member.group_id]}
         for member in interface.groups
-        if member.group_id in groups
+        if member.group_id in group_names
     ]
 
 
@@ -48,7 +48,7 @@ def _association(interface: NetworkInterface) -> Item | None:
     return {"IpOwnerId": "amazon", "PublicDnsName": "", "PublicIp": interface.public_ip}
 
 
-def interface_item(interface: NetworkInterface, groups: dict[str, SecurityGroup], source_dest_check: bool) -> Item:
+def interface_item(interface: NetworkInterface, group_names: dict[str, str], source_dest_check: bool) -> Item:
     """The InstanceNetworkInterface shape."""
     dns_name = private_dns_name(interface.private_ip)
     address = {
@@ -68,7 +68,7 @@ def interface_item(interface: NetworkInterface, groups: dict[str, SecurityGroup]
             "Status": "attached",
         },
         "Description": interface.description,
-        "Groups": group_items(interface, groups),
+        "Groups": group_items(interface, group_names),
         "InterfaceType": "interface",
         "Ipv6Addresses": [],
         "MacAddress": interface.mac_address,
@@ -84,7 +84,7 @@ def interface_item(interface: NetworkInterface, groups: dict[str, SecurityGroup]
     }
 
 
-def instance_item(instance: Instance, tags: Sequence[Item], groups: dict[str, SecurityGroup]) -> Item:
+def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[str, str]) -> Item:
     """The Instance shape of one row; a terminated instance has no network and no volumes any more."""
     item: Item = {
         "AmiLaunchIndex": instance.ami_launch_index,
@@ -123,17 +123,17 @@ def instance_item(instance: Instance, tags: Sequence[Item], groups: dict[str, Se
         cores = instance_types.get_instance_type(instance.instance_type).vcpus
         item["CpuOptions"] = {"CoreCount": cores, "ThreadsPerCore": 1}
     if instance.interface is not None:
-        item |= _network_members(instance, instance.interface, groups)
+        item |= _network_members(instance, instance.interface, group_names)
     return item
 
 
-def _network_members(instance: Instance, interface: NetworkInterface, groups: dict[str, SecurityGroup]) -> Item:
+def _network_members(instance: Instance, interface: NetworkInterface, group_names: dict[str, str]) -> Item:
     return {
-        "NetworkInterfaces": [interface_item(interface, groups, instance.source_dest_check)],
+        "NetworkInterfaces": [interface_item(interface, group_names, instance.source_dest_check)],
         "PrivateDnsName": private_dns_name(interface.private_ip),
         "PrivateIpAddress": interface.private_ip,
         "PublicIpAddress": interface.public_ip,
-        "SecurityGroups": group_items(interface, groups),
+        "SecurityGroups": group_items(interface, group_names),
         "SourceDestCheck": instance.source_dest_check,
         "SubnetId": instance.subnet_id,
         "VpcId": instance.vpc_id,

@@ -10,7 +10,7 @@ from bakehouse.api.operations import block_devices
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
-from bakehouse.database.models import Instance, SecurityGroup
+from bakehouse.database.models import Instance
 from bakehouse.domain import instances, launch_request, lifecycle, security_groups, tags, vpcs
 from bakehouse.errors import ApiError
 
@@ -38,7 +38,6 @@ _MAX_COUNT = 100
         "MetadataOptions.HttpTokens",
         "MetadataOptions.InstanceMetadataTags",
         "MinCount",
-        "Monitoring.Enabled",
         "NetworkInterfaces[].AssociatePublicIpAddress",
         "NetworkInterfaces[].Description",
         "NetworkInterfaces[].DeviceIndex",
@@ -59,6 +58,7 @@ _MAX_COUNT = 100
         "EnclaveOptions.Enabled": (False,),
         "HibernationOptions.Configured": (False,),
         "MetadataOptions.HttpProtocolIpv6": ("disabled",),
+        "Monitoring.Enabled": (False,),
         "NetworkInterfaces[].DeleteOnTermination": (True,),
         "NetworkInterfaces[].InterfaceType": ("interface",),
         "Placement.Tenancy": ("default",),
@@ -132,20 +132,15 @@ def _apply_firewall(context: RequestContext, changed: Sequence[Instance]) -> Non
 
 def _reservation(context: RequestContext, members: Sequence[Instance]) -> Reply:
     by_id = tags.tags_of(context.session, context.account_id, [member.instance_id for member in members])
-    groups = _groups(context)
-    return _reservation_item(members, by_id, groups)
-
-
-def _groups(context: RequestContext) -> dict[str, SecurityGroup]:
-    return {group.group_id: group for group in security_groups.visible(context.session, context.account_id)}
+    return _reservation_item(members, by_id, security_groups.names(context.session, context.account_id))
 
 
 def _reservation_item(
-    members: Sequence[Instance], tags_by_id: dict[str, list[dict[str, str]]], groups: dict[str, SecurityGroup]
+    members: Sequence[Instance], tags_by_id: dict[str, list[dict[str, str]]], group_names: dict[str, str]
 ) -> dict[str, Any]:
     return {
         "Groups": [],
-        "Instances": [instance_item(one, tags_by_id.get(one.instance_id, []), groups) for one in members],
+        "Instances": [instance_item(one, tags_by_id.get(one.instance_id, []), group_names) for one in members],
         "OwnerId": members[0].account_id,
         "ReservationId": members[0].reservation_id,
     }
@@ -222,9 +217,9 @@ def describe_instances(context: RequestContext, request: Parameters) -> Reply:
     """List the account's instances by reservation."""
     found = instances.visible(context.session, context.account_id, request.get("InstanceIds", ()))
     tags_by_id = tags.tags_of(context.session, context.account_id, [one.instance_id for one in found])
-    groups = _groups(context)
+    group_names = security_groups.names(context.session, context.account_id)
     reservations = groupby(found, key=lambda one: one.reservation_id)
-    return {"Reservations": [_reservation_item(list(members), tags_by_id, groups) for _, members in reservations]}
+    return {"Reservations": [_reservation_item(list(members), tags_by_id, group_names) for _, members in reservations]}
 
 
 def _selected(context: RequestContext, request: Parameters) -> tuple[list[Instance], dict[str, str]]:
