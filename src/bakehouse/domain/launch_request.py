@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import Image, Subnet
+from bakehouse.database.models import Subnet
 from bakehouse.domain import block_devices, images, instance_types, key_pairs, security_groups, vpcs
 from bakehouse.domain.instances import LaunchRequest
 from bakehouse.errors import ApiError
@@ -15,6 +15,9 @@ from bakehouse.settings import Settings
 
 # EC2's limit, before base64.
 MAX_USER_DATA_BYTES = 16 * 1024
+
+# EC2's own, to this day.
+DEFAULT_INSTANCE_TYPE = "m1.small"
 
 DEFAULT_METADATA_OPTIONS = {
     "HttpTokens": "optional",
@@ -46,7 +49,7 @@ def read_launch_request(
     mappings = request.get("BlockDeviceMappings", [])
     return LaunchRequest(
         image=image,
-        instance_type=_instance_type(image, request),
+        instance_type=instance_types.get_instance_type(request.get("InstanceType", DEFAULT_INSTANCE_TYPE)),
         subnet=subnet,
         groups=groups,
         volumes=block_devices.plan_volumes(session, account_id, image, mappings),
@@ -82,14 +85,6 @@ def _required(request: Mapping[str, Any], name: str) -> str:
     if name not in request:
         raise ApiError("MissingParameter", f"The request must contain the parameter {name}")
     return str(request[name])
-
-
-def _instance_type(image: Image, request: Mapping[str, Any]) -> instance_types.InstanceType:
-    if request.get("InstanceType") is None:
-        # EC2's historical default (m1.small) does not exist here; the smallest current one is what it means.
-        return instance_types.get_instance_type("t3.micro")
-    del image
-    return instance_types.get_instance_type(request["InstanceType"])
 
 
 def _interface(request: Mapping[str, Any]) -> Mapping[str, Any]:

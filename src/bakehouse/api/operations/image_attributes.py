@@ -21,9 +21,15 @@ def describe_image_attribute(context: RequestContext, request: Parameters) -> Re
     answers: dict[str, dict[str, Any]] = {
         "blockdevicemapping": {"BlockDeviceMappings": image.block_device_mappings},
         "bootmode": {"BootMode": {"Value": image.boot_mode}},
+        "deregistrationprotection": {"DeregistrationProtection": {"Value": "disabled"}},
         "description": {"Description": {"Value": image.description}},
+        "imdssupport": {"ImdsSupport": {"Value": image.imds_support}},
+        "kernel": {"KernelId": {}},
         "launchpermission": {"LaunchPermissions": _permissions(image)},
         "productcodes": {"ProductCodes": []},
+        "ramdisk": {"RamdiskId": {}},
+        "sriovnetsupport": {"SriovNetSupport": {}},
+        "tpmsupport": {"TpmSupport": {}},
     }
     answer = answers.get(request["Attribute"].lower())
     if answer is None:
