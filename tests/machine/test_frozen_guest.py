@@ -1,0 +1,40 @@
+"""A service that is killed while it holds a guest's file systems frozen."""
+
+import signal
+
+import pytest
+
+from bakehouse.guest.agent import GuestAgent
+from bakehouse.host.loop import HostLoop
+from bakehouse.paths import StateDirectory
+from tests.framework.guests import Guest, wait_for
+from tests.framework.service import Service
+
+pytestmark = [pytest.mark.machine, pytest.mark.programs]
+
+
+def test_a_guest_left_frozen_is_thawed_and_its_image_is_made(machine_service: Service, webserver: Guest) -> None:
+    is_up = "systemctl is-active qemu-guest-agent || true"
+    wait_for(lambda: webserver.ssh(is_up).strip() == "active", "its agent runs", limit_s=600)
+    machine_service.end()
+    machine_service.start(module=("-m", "tests.framework.service_killed_frozen"))
+    image_id = machine_service.client().create_image(
+        InstanceId=webserver.instance_id, Name="frozen at the kill", NoReboot=True
+    )["ImageId"]
+    assert machine_service.process.wait(timeout=120) == -signal.SIGKILL
+    assert _freeze_status(machine_service, webserver) == "frozen"
+    machine_service.start()
+    machine_service.client().get_waiter("image_available").wait(
+        ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 600}
+    )
+    assert _freeze_status(machine_service, webserver) == "thawed"
+    webserver.ssh("echo thawed > ~/thawed && sync")
+
+
+def _freeze_status(service: Service, guest: Guest) -> str:
+    loop = HostLoop()
+    try:
+        socket = StateDirectory(root=service.state_root).instance(guest.instance_id).guest_agent_socket
+        return GuestAgent(loop, socket, peer_uid=None).freeze_status(timeout_s=60)
+    finally:
+        loop.close()
