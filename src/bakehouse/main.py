@@ -191,7 +191,8 @@ def hold_lock(settings: Settings, *, timeout_s: float = 0) -> Iterator[None]:
 def ensure_first_account(database: Database, settings: Settings) -> AdministratorKey | None:
     """Make the first account at the first start; its key is returned once and kept in the state directory."""
     with database.transaction() as session:
-        accounts.ensure_amazon_account(session, region=settings.region)
+        accounts.ensure_amazon_account(session, regions=settings.regions)
+        accounts.ensure_regions(session, settings.regions)
         if accounts.find_account(session, _FIRST_ACCOUNT_ALIAS) is not None:
             return None
         key = _new_account(session, settings, _FIRST_ACCOUNT_ALIAS)
@@ -201,7 +202,7 @@ def ensure_first_account(database: Database, settings: Settings) -> Administrato
 
 
 def _new_account(session: Session, settings: Settings, alias: str | None) -> AdministratorKey:
-    account = accounts.create_account(session, region=settings.region, alias=alias)
+    account = accounts.create_account(session, regions=settings.regions, alias=alias)
     key = accounts.create_access_key(session, account.account_id)
     return AdministratorKey(
         account_id=account.account_id,
@@ -230,7 +231,7 @@ def make_gateway(host: Host) -> Gateway:
 
     return Gateway(
         registry=discover(),
-        region=host.settings.region,
+        regions=host.settings.regions,
         credentials=find_secret,
         transaction=host.database.transaction,
         tokens=StoredTokens(),

@@ -28,7 +28,8 @@ class Settings:
     state_root: Path
     listen_host: str = "127.0.0.1"
     listen_port: int = 4566
-    region: str = "us-east-1"
+    # The first one is home: what is about no region in particular is there.
+    regions: tuple[str, ...] = ("us-east-1",)
     # SQLAlchemy URL; empty means SQLite in the state directory.
     database_url: str = ""
     # obstore URL (file:///... or s3://bucket/prefix); empty means the state directory.
@@ -43,6 +44,11 @@ class Settings:
     accelerator: str = "auto"
     # Memory the host keeps for itself, MiB; launches beyond it get InsufficientInstanceCapacity.
     reserved_memory_mib: int = 1024
+
+    @property
+    def region(self) -> str:
+        """The home region."""
+        return self.regions[0]
 
     @property
     def state(self) -> StateDirectory:
@@ -81,6 +87,10 @@ def _region(text: str) -> str:
     return text
 
 
+def _regions(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_region(name.strip()) for name in text.split(",")))
+
+
 def _accelerator(text: str) -> str:
     if text not in ("auto", "kvm", "tcg"):
         raise ValueError(f"{text!r} is none of auto, kvm and tcg")
@@ -97,7 +107,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "state_root": lambda text: Path(text).absolute(),
     "listen_host": str,
     "listen_port": _number(0, 65535),
-    "region": _region,
+    "regions": _regions,
     "database_url": _database_url,
     "block_store_url": str,
     "block_store_access_key_id": str,

@@ -61,7 +61,7 @@ def database(url: str) -> Iterator[Database]:
 
 def add_account(database: Database, account_id: str = "1" * 12) -> None:
     """An account without anything."""
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         session.add(Account(account_id=account_id))
 
 
@@ -89,7 +89,7 @@ def test_a_plain_postgresql_url_means_the_driver_we_ship() -> None:
 
 
 def test_an_error_rolls_everything_back(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.transaction() as session:
+    with pytest.raises(ZeroDivisionError), database.transaction(region="us-east-1") as session:
         session.add(Account(account_id="1" * 12))
         session.flush()
         _ = 1 / 0
@@ -99,7 +99,7 @@ def test_an_error_rolls_everything_back(database: Database) -> None:
 
 def test_a_name_that_must_be_unique_is(database: Database) -> None:
     def add() -> None:
-        with database.transaction() as session:
+        with database.transaction(region="us-east-1") as session:
             key = KeyPair(account_id="1" * 12, key_name="one", key_type="rsa", fingerprint="", public_key="")
             key.key_pair_id = new_id(Prefix.KEY_PAIR)
             session.add(key)
@@ -110,14 +110,14 @@ def test_a_name_that_must_be_unique_is(database: Database) -> None:
 
 
 def test_a_row_that_names_nobody_is_refused(database: Database) -> None:
-    with pytest.raises(sa.exc.IntegrityError), database.transaction() as session:
+    with pytest.raises(sa.exc.IntegrityError), database.transaction(region="us-east-1") as session:
         session.add(Snapshot(snapshot_id="snap-1", account_id="9" * 12, volume_size_gib=1, state="pending"))
 
 
 def test_values_come_back_as_they_were(database: Database) -> None:
     add_account(database)
     moment, mappings = now(), [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8, "Encrypted": False}}]
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         session.add(
             Image(
                 image_id="ami-1",
@@ -150,7 +150,7 @@ def test_a_reader_sees_one_instant(database: Database) -> None:
 
 def test_a_reader_waits_for_no_writer(database: Database) -> None:
     add_account(database)
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         session.add(Account(account_id="2" * 12))
         session.flush()
         with database.transaction(mutates=False) as reading:
@@ -163,7 +163,7 @@ def test_a_token_that_is_used_by_many_at_once_is_remembered_once(database: Datab
 
     def request() -> bytes:
         barrier.wait()
-        with database.transaction() as session:
+        with database.transaction(region="us-east-1") as session:
             found = tokens.find(session, KEY)
             if found is None:
                 did_work.append(1)
@@ -179,8 +179,8 @@ def test_a_token_that_is_used_by_many_at_once_is_remembered_once(database: Datab
 
 def test_accounts_made_at_once_share_no_number(database: Database) -> None:
     def make(_number: int) -> str:
-        with database.transaction() as session:
-            return accounts.create_account(session, region="us-east-1").account_id
+        with database.transaction(region="us-east-1") as session:
+            return accounts.create_account(session, regions=("us-east-1",)).account_id
 
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(make, range(16)))
@@ -193,7 +193,7 @@ def test_accounts_made_at_once_share_no_number(database: Database) -> None:
 def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database) -> None:
     add_account(database)
     old, recent = now() - timedelta(hours=30), now() - timedelta(minutes=30)
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         for name, moment in (("old", old), ("recent", recent), ("live", None)):
             session.add(_instance(name, terminated_at=moment))
             session.add(_volume(name, deleted_at=moment))
@@ -205,7 +205,7 @@ def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database)
         session.add(_volume("captured", deleted_at=old))
         session.add(_snapshot("of it", volume_id="captured"))
         session.add(_snapshot("import", started_at=old))
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         retention.forget_expired(session)
     with database.transaction(mutates=False) as session:
         assert set(session.scalars(sa.select(Instance.instance_id))) == {"recent", "live"}
@@ -221,7 +221,7 @@ def test_ended_workflows_are_forgotten_after_a_while(database: Database) -> None
     engine.register("noop", ran.set)
     engine.launch()
     try:
-        with database.transaction() as session:
+        with database.transaction(region="us-east-1") as session:
             engine.enqueue(session, "noop", key="k", workflow_id="noop-1")
             assert engine.unfinished_ids(session) == {"noop-1"}
         assert ran.wait(30)
@@ -276,7 +276,7 @@ def _snapshot(name: str, *, volume_id: str | None = None, started_at: datetime |
 
 def test_what_must_not_be_collected_is_found(database: Database) -> None:
     add_account(database)
-    with database.transaction() as session:
+    with database.transaction(region="us-east-1") as session:
         for state in ("pending", "completed", "error"):
             session.add(Snapshot(snapshot_id=state, account_id="1" * 12, volume_size_gib=1, state=state))
     with database.transaction(mutates=False) as session:

@@ -42,7 +42,7 @@ class Kitchen:
     remembered: dict[TokenKey, Remembered] = field(default_factory=dict)
 
     @contextmanager
-    def transaction(self, *, mutates: bool) -> Iterator[Session]:
+    def transaction(self, *, mutates: bool, region: str) -> Iterator[Session]:
         before, done = dict(self.remembered), list(self.done)
         try:
             yield cast("Session", self)
@@ -111,7 +111,7 @@ def open_kitchen() -> tuple[Gateway, Kitchen]:
     secrets = {secret.access_key_id: secret for secret in (ALICE, BOB)}
     gateway = Gateway(
         registry=Registry([run_instances, describe_key_pairs, describe_volumes, get_caller_identity]),
-        region="us-east-1",
+        regions=("us-east-1",),
         credentials=secrets.get,
         transaction=kitchen.transaction,
         tokens=kitchen,

@@ -11,8 +11,8 @@ from bakehouse.settings import Settings
         ("LISTEN_PORT", "http"),
         ("LISTEN_PORT", "65536"),
         ("LISTEN_PORT", "-1"),
-        ("REGION", "a b"),
-        ("REGION", "us-east-1/../x"),
+        ("REGIONS", "us-east-1,a b"),
+        ("REGIONS", "us-east-1/../x"),
         ("ACCELERATOR", "hax"),
         ("DATABASE_URL", "mysql://x/y"),
         ("PUBLIC_NETWORK", "127.66.0.1/16"),
@@ -30,7 +30,6 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(variable: str, text: st
     ("variable", "text"),
     [
         ("LISTEN_PORT", "0"),
-        ("REGION", "us-gov-west-1"),
         ("ACCELERATOR", "kvm"),
         ("DATABASE_URL", "postgresql+psycopg://u:p@h/d"),
         ("DATABASE_URL", "sqlite:////tmp/x.db"),
@@ -44,3 +43,9 @@ def test_a_value_that_can_be_meant_is_taken(variable: str, text: str) -> None:
 
 def test_an_empty_value_is_as_good_as_none() -> None:
     assert Settings.from_environment({"BAKEHOUSE_LISTEN_PORT": ""}).listen_port == 4566
+
+
+def test_regions_are_a_list_whose_first_is_home() -> None:
+    settings = Settings.from_environment({"BAKEHOUSE_REGIONS": "us-gov-west-1, eu-west-1,us-gov-west-1"})
+    assert settings.regions == ("us-gov-west-1", "eu-west-1")
+    assert settings.region == "us-gov-west-1"

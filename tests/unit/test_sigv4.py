@@ -30,7 +30,7 @@ def verify(request: HttpRequest, *, service: str = "ec2", secret: Secret = SECRE
     def now() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=late_s)
 
-    verifier = Verifier(credentials={secret.access_key_id: secret}.get, region="us-east-1", now=now)
+    verifier = Verifier(credentials={secret.access_key_id: secret}.get, regions=("us-east-1",), now=now)
     return verifier.verify(request, read_claim(request), service)
 
 

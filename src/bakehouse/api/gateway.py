@@ -8,7 +8,7 @@ the request id, under which the log has the traceback. Parameters are never logg
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,8 +42,8 @@ _SIGNATURE_PARAMETERS = frozenset(
 class Transaction(Protocol):
     """Opens one transaction: committed on leaving the block, rolled back on an error."""
 
-    def __call__(self, *, mutates: bool) -> AbstractContextManager[Session]:
-        """Open it; one that mutates may wait for another to end."""
+    def __call__(self, *, mutates: bool, region: str) -> AbstractContextManager[Session]:
+        """Open it in a region; one that mutates may wait for another to end."""
         ...
 
 
@@ -71,6 +71,7 @@ class Call:
     service: str = "ec2"
     action: str = "-"
     secret: Secret = _NOBODY
+    region: str = "-"
     operation: Operation = field(init=False)
     parameters: dict[str, Any] = field(default_factory=dict)
     is_dry_run: bool = False
@@ -83,7 +84,8 @@ class Call:
 class Gateway:
     """Answers requests, one call of ``answer`` each, from any number of threads.
 
-    ``host`` is handed to the operations untouched. ``page_key`` authenticates page tokens and must outlive
+    ``regions`` are served, the first one is the home of what is signed for none of them. ``host`` is handed to the
+    operations untouched. ``page_key`` authenticates page tokens and must outlive
     restarts. Raises ValueError when an operation declares a path its model does not have.
     """
 
@@ -91,7 +93,7 @@ class Gateway:
         self,
         *,
         registry: Registry,
-        region: str,
+        regions: Sequence[str],
         credentials: Credentials,
         transaction: Transaction,
         tokens: ClientTokens,
@@ -99,8 +101,8 @@ class Gateway:
         host: Any,
     ) -> None:
         self._registry = registry
-        self._region = region
-        self._verifier = Verifier(credentials=credentials, region=region)
+        self._regions = tuple(regions)
+        self._verifier = Verifier(credentials=credentials, regions=self._regions)
         self._transaction = transaction
         self._tokens = tokens
         self._pages = Pages(page_key)
@@ -176,6 +178,9 @@ class Gateway:
 
     def _verify_signature(self, call: Call) -> None:
         call.secret = self._verifier.verify(call.http, call.claim, call.service)
+        assert call.claim is not None, "an unsigned request is refused"
+        # Services without regions are signed for us-east-1 wherever they are.
+        call.region = call.claim.region if call.claim.region in self._regions else self._regions[0]
 
     def _find_operation(self, call: Call) -> None:
         action = call.pairs.get("Action", "")
@@ -205,7 +210,7 @@ class Gateway:
         """Every key is its account's administrator; policies will be asked here."""
 
     def _run_in_transaction(self, call: Call) -> None:
-        with self._transaction(mutates=call.operation.mutates) as session:
+        with self._transaction(mutates=call.operation.mutates, region=call.region) as session:
             call.session = session
             for step in self._steps_in_transaction:
                 step(call)
@@ -225,7 +230,7 @@ class Gateway:
         context = RequestContext(
             request_id=call.request_id,
             account_id=call.secret.account_id,
-            region=self._region,
+            region=call.region,
             access_key_id=call.secret.access_key_id,
             principal_arn=call.secret.principal_arn,
             session=call.session,
@@ -245,7 +250,7 @@ class Gateway:
 
     def _cut_page(self, call: Call) -> None:
         if call.operation.paged is not None:
-            scope = (call.secret.account_id, call.service, call.action)
+            scope = (call.secret.account_id, call.region, call.service, call.action)
             self._pages.cut(call.operation.paged, scope, call.parameters, call.reply)
 
     def _end_dry_run(self, call: Call) -> None:
@@ -262,7 +267,7 @@ class Gateway:
         token = client_tokens.read_token(call.parameters) if call.operation.mutates else None
         if token is None:
             return None
-        return TokenKey(account_id=call.secret.account_id, region=self._region, operation=call.action, token=token)
+        return TokenKey(account_id=call.secret.account_id, region=call.region, operation=call.action, token=token)
 
     def _make_reply(self, call: Call, status: int, body: bytes) -> Reply:
         content_type = self._codecs[call.service].content_type

@@ -31,6 +31,7 @@ _MAX_SKEW = timedelta(minutes=5)
 _EXPIRED_AFTER = timedelta(minutes=15)
 _MAX_PRESIGNED_S = 7 * 24 * 3600
 _UNRESERVED = "-_.~"
+_WITHOUT_REGIONS = ("iam", "sts")
 # These take part in what the request means, so they must be signed when they are there.
 _MUST_BE_SIGNED = ("x-amz-date", "x-amz-security-token", "x-amz-target", "x-amz-content-sha256")
 
@@ -250,10 +251,10 @@ def sign(secret_access_key: str, claim: Claim, canonical: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Verifier:
-    """Verifies signatures for one region."""
+    """Verifies signatures for the regions served here, the first of which is named to those who sign for others."""
 
     credentials: Credentials
-    region: str
+    regions: tuple[str, ...]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def verify(self, request: HttpRequest, claim: Claim | None, service: str) -> Secret:
@@ -289,10 +290,10 @@ class Verifier:
     def _check_scope(self, claim: Claim, service: str, replies: "_Replies") -> None:
         if claim.date != f"{claim.moment:%Y%m%d}":
             raise replies.wrong("Date in Credential scope does not match YYYYMMDD of the request's date.")
-        # STS's old global endpoint is signed for us-east-1, whatever the region.
-        regions = {self.region, "us-east-1"} if service == "sts" else {self.region}
+        # Services without regions (and STS's old global endpoint) are signed for us-east-1, whatever the region.
+        regions = {*self.regions, "us-east-1"} if service in _WITHOUT_REGIONS else set(self.regions)
         if claim.region not in regions:
-            raise replies.wrong(f"Credential should be scoped to a valid region: {self.region}")
+            raise replies.wrong(f"Credential should be scoped to a valid region: {self.regions[0]}")
         if claim.service != service:
             raise replies.wrong(f"Credential should be scoped to correct service: '{service}'.")
 

@@ -4,20 +4,76 @@ Invariant: a transaction that writes starts with the write lock (SQLite: BEGIN I
 lock), so it can wait for another writer but never fail half-way because of one, and what it has read stays true
 until it ends. One that only reads sees one instant and waits for nobody. Transactions end only at the edge: the
 gateway for requests, a step for workflows.
+
+A request's transaction belongs to one region: of the tables that are ``Regional`` it sees only that region's rows, and
+what it adds belongs there. Nothing else has to think of regions, and nothing can forget to. A workflow's transaction
+belongs to none and sees all. ``everywhere`` and ``in_region`` are the two ways out.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.sql.base import Executable
 
 from bakehouse.database.errors import database_errors_translated
+from bakehouse.database.models import Regional
 
 _BUSY_TIMEOUT_MS = 30_000
 # Any number will do, as long as it stays the same.
 _WRITE_LOCK = 0x62616B65
+_REGION = "region"
+_EVERYWHERE = "bakehouse_everywhere"
+
+Statement = TypeVar("Statement", bound=Executable)
+
+
+class RegionSession(Session):
+    """A session that may belong to a region (``info["region"]``)."""
+
+
+@sa.event.listens_for(RegionSession, "do_orm_execute")
+def _see_own_region(state: ORMExecuteState) -> None:
+    region = state.session.info.get(_REGION)
+    # What a row is related to is where the row is.
+    is_free = state.is_column_load or state.is_relationship_load or state.execution_options.get(_EVERYWHERE)
+    if region is not None and not is_free:
+        criteria = with_loader_criteria(Regional, lambda row: row.region == region, include_aliases=True)
+        state.statement = state.statement.options(criteria)
+
+
+@sa.event.listens_for(RegionSession, "before_flush")
+def _write_own_region(session: Session, _context: object, _objects: object) -> None:
+    region = session.info.get(_REGION)
+    for row in session.new:
+        if isinstance(row, Regional) and row.region is None:
+            assert region is not None, "a row added outside of any region names its own"
+            row.region = region
+
+
+def everywhere(statement: Statement) -> Statement:
+    """The statement, over the rows of all regions: for what the host gives out once (addresses, uids, memory)."""
+    return statement.execution_options(**{_EVERYWHERE: True})
+
+
+@contextmanager
+def in_region(session: Session, region: str) -> Iterator[None]:
+    """Let a transaction belong to another region for a while, as a copy from there needs."""
+    before = session.info.get(_REGION)
+    session.flush()
+    session.info[_REGION] = region
+    try:
+        yield
+        session.flush()
+    finally:
+        session.info[_REGION] = before
+
+
+def region_of(session: Session) -> str:
+    """The region a request's transaction belongs to."""
+    return str(session.info[_REGION])
 
 
 def _make_sqlite_engine(url: str, begin: str) -> sa.Engine:
@@ -71,12 +127,15 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
-    def transaction(self, *, mutates: bool = True) -> Iterator[Session]:
-        """One transaction: committed on the way out, rolled back on any error; DatabaseError for the disk's."""
+    def transaction(self, *, mutates: bool = True, region: str | None = None) -> Iterator[Session]:
+        """One transaction: committed on the way out, rolled back on any error; DatabaseError for the disk's.
+
+        ``region``: the one it belongs to.
+        """
         engine = self.engine if mutates else self._reading
         with (
             database_errors_translated(str(self.url.database)),
-            Session(engine, expire_on_commit=False) as session,
+            RegionSession(engine, expire_on_commit=False, info={_REGION: region}) as session,
             session.begin(),
         ):
             if mutates:

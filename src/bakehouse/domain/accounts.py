@@ -1,16 +1,17 @@
 """Accounts and their keys.
 
-Invariant: every account has its default VPC, subnets and security group from its first moment on.
+Invariant: every account has its default VPC, subnets and security group in every region from its first moment on.
 """
 
 import base64
 import re
 import secrets
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import AccessKey, Account, ServiceSecret
+from bakehouse.database.models import AccessKey, Account, ServiceSecret, Vpc
 from bakehouse.domain.vpcs import create_default_vpc
 
 # Owner of the base images: what ``--owners amazon`` finds.
@@ -21,11 +22,11 @@ _PAGE_TOKEN_KEY = "page-token-key"  # noqa: S105  the name of a row, not a secre
 
 
 def create_account(
-    session: Session, *, region: str, alias: str | None = None, account_id: str | None = None
+    session: Session, *, regions: Sequence[str], alias: str | None = None, account_id: str | None = None
 ) -> Account:
-    """Make an account with its default VPC; ValueError when the id or the alias cannot be used.
+    """Make an account with a default VPC in each region; ValueError when the id or the alias cannot be used.
 
-    ``region`` names the zones of the default subnets. Without ``account_id`` a free random one is taken.
+    Without ``account_id`` a free random one is taken.
     """
     if account_id is None:
         account_id = _free_account_id(session)
@@ -38,8 +39,18 @@ def create_account(
     account = Account(account_id=account_id, alias=alias)
     session.add(account)
     session.flush()
-    create_default_vpc(session, account_id, region=region)
+    for region in regions:
+        create_default_vpc(session, account_id, region=region)
     return account
+
+
+def ensure_regions(session: Session, regions: Sequence[str]) -> None:
+    """Give every account its default VPC in regions that were added since it was made."""
+    there = set(session.execute(sa.select(Vpc.account_id, Vpc.region).where(Vpc.is_default)).tuples())
+    for account in list_accounts(session):
+        for region in regions:
+            if (account.account_id, region) not in there:
+                create_default_vpc(session, account.account_id, region=region)
 
 
 def find_account(session: Session, id_or_alias: str) -> Account | None:
@@ -53,10 +64,10 @@ def list_accounts(session: Session) -> list[Account]:
     return list(session.scalars(sa.select(Account).order_by(Account.created_at, Account.account_id)))
 
 
-def ensure_amazon_account(session: Session, *, region: str) -> Account:
+def ensure_amazon_account(session: Session, *, regions: Sequence[str]) -> Account:
     """Return the account that owns the base images, made when there is none yet."""
     found = find_account(session, AMAZON_ALIAS)
-    return found if found is not None else create_account(session, region=region, alias=AMAZON_ALIAS)
+    return found if found is not None else create_account(session, regions=regions, alias=AMAZON_ALIAS)
 
 
 def create_access_key(session: Session, account_id: str) -> AccessKey:

@@ -11,12 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import NetworkInterface
+from bakehouse.database.session import everywhere
 from bakehouse.errors import ApiError
 
 
 def allocate_public_ip(session: Session, network: IPv4Network) -> str:
     """Return an address of ``network`` no interface has; never its first or last."""
-    taken = set(session.scalars(select(NetworkInterface.public_ip)))
+    taken = set(session.scalars(everywhere(select(NetworkInterface.public_ip))))
     size = network.num_addresses
     start = secrets.randbelow(size)
     for step in range(size):

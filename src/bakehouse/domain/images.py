@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Account, Image, Instance, LaunchPermission, Volume, now
+from bakehouse.database.session import region_of
 from bakehouse.domain import block_devices, snapshots, tags, volume_types
 from bakehouse.domain.accounts import AMAZON_ALIAS
 from bakehouse.errors import ApiError
@@ -47,7 +48,10 @@ def list_rows(
 ) -> Sequence[ImageRow]:
     """The same as plain rows, narrowed down as DescribeImages is; a listing of thousands changes none of them."""
     alias = sa.case((Account.alias == AMAZON_ALIAS, Account.alias)).label("owner_alias")
-    query: sa.Select[Any] = sa.select(*Image.__table__.columns, alias).where(_is_visible(account_id))
+    # The table's columns are no ORM statement, which alone is bound to the region.
+    query: sa.Select[Any] = sa.select(*Image.__table__.columns, alias).where(
+        _is_visible(account_id), Image.region == region_of(session)
+    )
     query = query.join(Account, Account.account_id == Image.account_id).order_by(Image.created_at, Image.image_id)
     if image_ids:
         visible(session, account_id, image_ids)

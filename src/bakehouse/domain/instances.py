@@ -24,6 +24,7 @@ from bakehouse.database.models import (
     Volume,
     now,
 )
+from bakehouse.database.session import everywhere
 from bakehouse.domain import addresses, instance_types, vpcs
 from bakehouse.domain.block_devices import PlannedVolume
 from bakehouse.errors import ApiError
@@ -109,7 +110,7 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
 
 def check_capacity(session: Session, instance_type: instance_types.InstanceType, count: int, memory_mib: int) -> None:
     """Refuse with InsufficientInstanceCapacity what does not fit into the host's ``memory_mib``."""
-    held = session.scalars(select(Instance.instance_type).where(Instance.state.in_(_MEMORY_HELD)))
+    held = session.scalars(everywhere(select(Instance.instance_type).where(Instance.state.in_(_MEMORY_HELD))))
     used = sum(instance_types.get_instance_type(name).memory_mib + MACHINE_OVERHEAD_MIB for name in held)
     wanted = count * (instance_type.memory_mib + MACHINE_OVERHEAD_MIB)
     if used + wanted > memory_mib:
@@ -153,7 +154,8 @@ def _instance_row(
 
 def free_uid_number(session: Session) -> int:
     """Return the smallest uid number no machine holds."""
-    taken = set(session.scalars(select(Instance.uid_number).where(Instance.uid_number.is_not(None))))
+    query = select(Instance.uid_number).where(Instance.uid_number.is_not(None))
+    taken = set(session.scalars(everywhere(query)))
     return next(number for number in range(1, _MAX_UID_NUMBER) if number not in taken)
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import NetworkInterface, Subnet, Vpc
+from bakehouse.database.session import everywhere, in_region
 from bakehouse.domain.security_groups import create_default_group
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -38,7 +39,12 @@ def zone_id(zone: str) -> str:
 
 
 def create_default_vpc(session: Session, account_id: str, *, region: str) -> Vpc:
-    """Make the account's default VPC, with one subnet per zone and the default security group."""
+    """Make the account's default VPC in a region, with one subnet per zone and the default security group."""
+    with in_region(session, region):
+        return _add_default_vpc(session, account_id, region)
+
+
+def _add_default_vpc(session: Session, account_id: str, region: str) -> Vpc:
     vpc = Vpc(
         vpc_id=new_id(Prefix.VPC),
         account_id=account_id,
@@ -195,7 +201,7 @@ def _usable_count(network: ipaddress.IPv4Network) -> int:
 
 
 def _free_agent_uid_number(session: Session) -> int:
-    used = set(session.scalars(sa.select(Vpc.agent_uid_number)))
+    used = set(session.scalars(everywhere(sa.select(Vpc.agent_uid_number))))
     return next(number for number in range(1, len(used) + 2) if number not in used)
 
 

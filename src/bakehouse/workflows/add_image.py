@@ -102,12 +102,13 @@ def _add(
 ) -> str:
     snapshot_id = new_id(Prefix.SNAPSHOT)
     with database.transaction() as session:
-        owner = accounts.ensure_amazon_account(session, region=settings.region).account_id
+        owner = accounts.ensure_amazon_account(session, regions=settings.regions).account_id
         # The row first: the collector keeps the blocks of a snapshot it knows.
         session.add(
             Snapshot(
                 snapshot_id=snapshot_id,
                 account_id=owner,
+                region=settings.region,
                 volume_size_gib=-(-image.size_bytes // GIB),
                 description=description,
                 state="pending",
@@ -115,7 +116,7 @@ def _add(
         )
     with RawFile(disk) as source:
         taken = store.take(snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total))
-    with database.transaction() as session:
+    with database.transaction(region=settings.region) as session:
         snapshots.complete(session, snapshot_id, taken.stored_bytes)
         root = {"DeviceName": image.root_device_name, "Ebs": {"SnapshotId": snapshot_id}}
         created = images.register(

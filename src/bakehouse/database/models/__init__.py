@@ -1,0 +1,47 @@
+"""Every table, in EC2's nouns, one file for each family.
+
+Columns hold facts; what a client sees is derived in api/operations.
+
+Invariant: rows change only inside the one transaction of a request or of a workflow step.
+Times are timezone-aware UTC. Sizes carry their unit in the name.
+"""
+
+from bakehouse.database.models.accounts import AccessKey, Account, ClientToken, ServiceSecret
+from bakehouse.database.models.base import Regional, Row, UtcDateTime, now
+from bakehouse.database.models.images import Image, LaunchPermission
+from bakehouse.database.models.instances import Instance
+from bakehouse.database.models.key_pairs import KeyPair
+from bakehouse.database.models.networks import (
+    InterfaceGroup,
+    NetworkInterface,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Vpc,
+)
+from bakehouse.database.models.storage import Snapshot, Volume
+from bakehouse.database.models.tags import Tag
+
+__all__ = [
+    "AccessKey",
+    "Account",
+    "ClientToken",
+    "Image",
+    "Instance",
+    "InterfaceGroup",
+    "KeyPair",
+    "LaunchPermission",
+    "NetworkInterface",
+    "Regional",
+    "Row",
+    "SecurityGroup",
+    "SecurityGroupRule",
+    "ServiceSecret",
+    "Snapshot",
+    "Subnet",
+    "Tag",
+    "UtcDateTime",
+    "Volume",
+    "Vpc",
+    "now",
+]

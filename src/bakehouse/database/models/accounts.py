@@ -1,0 +1,48 @@
+"""Accounts, their keys, and what the service keeps for itself."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bakehouse.database.models.base import Row, now
+
+
+class Account(Row):
+    """A 12-digit account. ``alias`` is what clients may use as an owner (``amazon`` for base images)."""
+
+    __tablename__ = "accounts"
+    account_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    alias: Mapped[str | None] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AccessKey(Row):
+    """A key that signs requests. The secret must be kept readable: SigV4 is an HMAC with it."""
+
+    __tablename__ = "access_keys"
+    access_key_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
+    secret_access_key: Mapped[str]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ServiceSecret(Row):
+    """Keys the service makes for itself, e.g. the one that authenticates page tokens."""
+
+    __tablename__ = "service_secrets"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ClientToken(Row):
+    """A remembered idempotency token: the digest of the request it came with and the response it got."""
+
+    __tablename__ = "client_tokens"
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True)
+    request_digest: Mapped[str]
+    response: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=now)

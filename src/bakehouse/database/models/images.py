@@ -1,0 +1,44 @@
+"""Images and with whom they are shared."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from bakehouse.database.models.base import Regional, Row, now
+
+
+class Image(Regional, Row):
+    """An AMI. ``block_device_mappings`` is a list in the API's own shape, root first."""
+
+    __tablename__ = "images"
+    image_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    state: Mapped[str]
+    state_reason_code: Mapped[str | None]
+    state_reason_message: Mapped[str | None]
+    is_public: Mapped[bool] = mapped_column(default=False)
+    architecture: Mapped[str] = mapped_column(default="x86_64")
+    boot_mode: Mapped[str] = mapped_column(default="legacy-bios")
+    root_device_name: Mapped[str]
+    block_device_mappings: Mapped[list[dict[str, Any]]]
+    source_instance_id: Mapped[str | None]
+    source_image_id: Mapped[str | None]
+    imds_support: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    deregistered_at: Mapped[datetime | None]
+    launch_permissions: Mapped[list["LaunchPermission"]] = relationship(cascade="all, delete-orphan")
+
+    # A name is free again once its image is deregistered; the domain checks, the index speeds it up.
+    __table_args__ = (Index("images_by_name", "account_id", "name"),)
+
+
+class LaunchPermission(Row):
+    """An account that may launch an image it does not own; ``Image.is_public`` holds the group ``all``."""
+
+    __tablename__ = "launch_permissions"
+    image_id: Mapped[str] = mapped_column(ForeignKey("images.image_id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True, index=True)

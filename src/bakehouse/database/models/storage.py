@@ -1,0 +1,54 @@
+"""Snapshots and volumes."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bakehouse.database.models.base import Regional, Row, now
+
+
+class Snapshot(Regional, Row):
+    """A snapshot: its bytes are the manifest of the same id in the block store."""
+
+    __tablename__ = "snapshots"
+    snapshot_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
+    # What it was taken of; the volume may be gone. Imports have none.
+    volume_id: Mapped[str | None]
+    volume_size_gib: Mapped[int]
+    description: Mapped[str] = mapped_column(default="")
+    state: Mapped[str]
+    state_message: Mapped[str | None]
+    progress_percent: Mapped[int] = mapped_column(default=0)
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    completed_at: Mapped[datetime | None]
+
+
+class Volume(Regional, Row):
+    """An EBS volume and its attachment (one at most).
+
+    ``snapshot_id`` is what its overlay lies over; ``captured_snapshot_id`` is the newest completed capture,
+    the parent of the next one. ``slot`` is where it sits in the machine.
+    """
+
+    __tablename__ = "volumes"
+    volume_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
+    availability_zone: Mapped[str]
+    size_gib: Mapped[int]
+    volume_type: Mapped[str] = mapped_column(default="gp3")
+    iops: Mapped[int | None]
+    throughput_mibps: Mapped[int | None]
+    snapshot_id: Mapped[str | None]
+    captured_snapshot_id: Mapped[str | None]
+    state: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    instance_id: Mapped[str | None] = mapped_column(ForeignKey("instances.instance_id"), index=True)
+    device_name: Mapped[str | None]
+    slot: Mapped[int | None]
+    attachment_state: Mapped[str | None]
+    attached_at: Mapped[datetime | None]
+    delete_on_termination: Mapped[bool] = mapped_column(default=False)
+    deleted_at: Mapped[datetime | None]
