@@ -78,3 +78,10 @@ def test_what_comes_after_ssh_is_nothing_that_ssh_itself_waits_for() -> None:
     front = {"systemd-udevd.service", "systemd-networkd.service", "ec2-identity.service", "ec2-network-device.service"}
     assert "systemd-udev-trigger.service" in later
     assert not later & (front | {"tmp.mount", "ssh.service", "systemd-journald.service"})
+
+
+def test_a_build_relies_on_no_directory_that_a_clone_does_not_have() -> None:
+    """Git keeps no empty directories: what is made in one belongs to the finish script."""
+    directories = [path for path in recipe.tree().rglob("*") if path.is_dir()]
+    assert directories
+    assert [path for path in directories if not any(path.iterdir())] == []

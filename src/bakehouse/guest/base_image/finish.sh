@@ -95,6 +95,7 @@ configure_services() {
         systemd-journal-flush.service systemd-networkd-wait-online.service systemd-resolved.service \
         systemd-timesyncd.service cloud-init-main.service cloud-init-local.service dev-hugepages.mount \
         dev-mqueue.mount run-lock.mount
+    mkdir -p /etc/systemd/system-generators
     for generator in cloud-init-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
         systemd-ssh-generator systemd-tpm2-generator systemd-sysv-generator systemd-rc-local-generator \
         systemd-system-update-generator; do
