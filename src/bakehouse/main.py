@@ -53,6 +53,7 @@ from bakehouse.workflows import (
     add_image,
     apply_firewall,
     capture,
+    copies,
     end_instance,
     launch_instance,
     machine_exited,
@@ -77,6 +78,8 @@ WORKFLOWS: dict[str, Callable[..., None]] = {
     "attach_volume": volumes.attach_volume,
     "capture_image": capture.capture_image,
     "capture_snapshot": capture.capture_snapshot,
+    "copy_image": copies.copy_image,
+    "copy_snapshot": copies.copy_snapshot,
     "create_volume": volumes.create_volume,
     "delete_volume": volumes.delete_volume,
     "detach_volume": volumes.detach_volume,
@@ -140,11 +143,10 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
         stack.callback(loop.close)
         machines = Machines(loop, settings.state)
         stack.callback(machines.close)
-        metadata = MetadataServer(partial(find_metadata, database, settings))
+        metadata = MetadataServer(partial(find_metadata, database))
         networks = VpcNetworks(
             loop,
             settings.state,
-            region=settings.region,
             public_network=settings.public_network,
             serve_metadata=metadata.serve,
         )
@@ -253,12 +255,13 @@ def run_service(
         first_key = ensure_first_account(host.database, settings)
         gateway = make_gateway(host)
         take_up_work(host)
+        add_image.spread(host)
         watch, upkeep = ReachabilityWatch(host), Upkeep(host)
         watch.start()
         upkeep.start()
         server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
         url = f"http://{settings.listen_host}:{listener.getsockname()[1]}"
-        endpoint = Endpoint.of_process(os.getpid(), url=url, region=settings.region)
+        endpoint = Endpoint.of_process(os.getpid(), url=url, regions=settings.regions)
         try:
             # What is here by now stays. Looking through it again and again took a third of a large reply's time.
             gc.freeze()

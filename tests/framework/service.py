@@ -53,13 +53,13 @@ class Service:
         """The first account."""
         return Keys(**json.loads((self.state_root / "credentials.json").read_text()))
 
-    def client(self, name: str = "ec2", keys: Keys | None = None) -> Any:
+    def client(self, name: str = "ec2", keys: Keys | None = None, *, region: str = "us-east-1") -> Any:
         """An unmodified boto3 client that does not retry, so that a 5xx is seen."""
         who = keys or self.administrator
         return boto3.client(
             name,
             endpoint_url=self.url,
-            region_name="us-east-1",
+            region_name=region,
             aws_access_key_id=who.access_key_id,
             aws_secret_access_key=who.secret_access_key,
             config=Config(retries={"total_max_attempts": 1}),

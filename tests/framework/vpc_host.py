@@ -52,7 +52,6 @@ class VpcHost:
         self.networks = VpcNetworks(
             self.loop,
             self.state,
-            region="us-east-1",
             public_network=PUBLIC,
             serve_metadata=MetadataServer(self.lookup).serve,
         )
@@ -62,7 +61,7 @@ class VpcHost:
         vpc_id = f"vpc-000000000000000{number:02x}"
         self.vpc_ids.add(vpc_id)
         uid = None if UID_BASE is None else UID_BASE + 65536 + number
-        spec = VpcSpec(vpc_id=vpc_id, cidr=cidr, agent_uid=uid, uid_base=UID_BASE)
+        spec = VpcSpec(vpc_id=vpc_id, region="us-east-1", cidr=cidr, agent_uid=uid, uid_base=UID_BASE)
         return self.networks.ensure(spec, member_pids=pids)
 
     def guest(self, network: VpcNetwork, interface: InterfaceSpec) -> FakeGuest:

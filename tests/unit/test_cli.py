@@ -33,7 +33,7 @@ def state(tmp_path: Path) -> StateDirectory:
 
 
 def announce(state: StateDirectory, *, pid: int | None = None) -> Endpoint:
-    endpoint = Endpoint.of_process(pid or os.getpid(), url="http://127.0.0.1:4566", region="eu-north-1")
+    endpoint = Endpoint.of_process(pid or os.getpid(), url="http://127.0.0.1:4566", regions=("eu-north-1", "eu-west-1"))
     write_endpoint(state, endpoint)
     key = AdministratorKey(account_id="123456789012", access_key_id="AKIDX", secret_access_key="a b'c")
     write_administrator_key(state, key)
@@ -52,6 +52,15 @@ def test_env_prints_the_four_exports_quoted_for_the_shell(state: StateDirectory)
     ]
 
 
+def test_env_names_another_region_if_the_service_has_it(state: StateDirectory) -> None:
+    announce(state)
+    result = CliRunner().invoke(app, ["--state", str(state.root), "env", "--region", "eu-west-1"])
+    assert "export AWS_DEFAULT_REGION=eu-west-1" in result.stdout.splitlines()
+    result = CliRunner().invoke(app, ["--state", str(state.root), "env", "--region", "mars-north-1"])
+    assert result.exit_code == 1
+    assert "eu-north-1, eu-west-1" in result.stderr
+
+
 def test_env_without_a_service_says_how_to_start_it(state: StateDirectory) -> None:
     result = CliRunner().invoke(app, ["--state", str(state.root), "env"])
     assert result.exit_code == 1
@@ -62,7 +71,7 @@ def test_env_without_a_service_says_how_to_start_it(state: StateDirectory) -> No
 def test_a_service_whose_pid_was_used_again_is_absent(state: StateDirectory) -> None:
     endpoint = announce(state)
     assert find_endpoint(state) == endpoint
-    other = Endpoint(url=endpoint.url, region=endpoint.region, pid=endpoint.pid, started=endpoint.started - 1)
+    other = Endpoint(url=endpoint.url, regions=endpoint.regions, pid=endpoint.pid, started=endpoint.started - 1)
     write_endpoint(state, other)
     assert find_endpoint(state) is None
 

@@ -229,4 +229,6 @@ def test_an_unknown_protocol_is_refused(protocol: str) -> None:
 def test_an_agent_never_gets_a_machines_uid_or_roots() -> None:
     for uid in (0, 1001, 66535):
         with pytest.raises(NetworkError):
-            VpcSpec(vpc_id="vpc-00000000000000001", cidr="172.31.0.0/16", agent_uid=uid, uid_base=1000)
+            VpcSpec(
+                vpc_id="vpc-00000000000000001", region="us-east-1", cidr="172.31.0.0/16", agent_uid=uid, uid_base=1000
+            )

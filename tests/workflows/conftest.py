@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.framework.postgresql import postgresql_server
 
 # Their own uids and public addresses, apart from those of a service that runs here already.
 _UID_BASES = (1_960_000_000, 1_961_000_000)
+REGIONS = ("us-east-1", "eu-west-1")
 _PUBLIC_NETWORKS = ("127.203.0.0/16", "127.204.0.0/16")
 
 
@@ -22,11 +24,17 @@ def _mortal_service(number: int, **variables: str) -> Iterator[MortalService]:
     """A service that has the calm guest's image; whatever it started is ended with it."""
     with tempfile.TemporaryDirectory(prefix="bh-") as directory:
         Path(directory).chmod(0o711)  # machines pass through to their own files
-        own = {"BAKEHOUSE_UID_BASE": str(_UID_BASES[number]), "BAKEHOUSE_PUBLIC_NETWORK": _PUBLIC_NETWORKS[number]}
+        own = {
+            "BAKEHOUSE_UID_BASE": str(_UID_BASES[number]),
+            "BAKEHOUSE_PUBLIC_NETWORK": _PUBLIC_NETWORKS[number],
+            "BAKEHOUSE_REGIONS": ",".join(REGIONS),
+        }
         service = MortalService(Path(directory) / "s", {**own, **variables})
         disk = Path(directory) / "calm.raw"
         write_disk(disk)
-        import_image(service.settings, disk, name="calm", progress=lambda *_: None)
+        # The other region is added after the image was.
+        only_home = replace(service.settings, regions=REGIONS[:1])
+        import_image(only_home, disk, name="calm", progress=lambda *_: None)
         try:
             with service.running():
                 yield service

@@ -4,8 +4,10 @@ Invariant: the commands use the same public API as everybody else; only addresse
 state directory.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from bakehouse.cli.terminal import fail
 from bakehouse.host.endpoint import find_administrator_key, find_endpoint
@@ -14,12 +16,17 @@ from bakehouse.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RegionOption = Annotated[
+    str | None, typer.Option("--region", help="One of the service's regions; by default the first.", show_default=False)
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
     """Where the API answers and the key to use there."""
 
     url: str
+    regions: tuple[str, ...]
     region: str
     access_key_id: str
     secret_access_key: str
@@ -56,18 +63,26 @@ def find_connection(settings: Settings) -> Connection | None:
         return None
     return Connection(
         url=endpoint.url,
+        regions=endpoint.regions,
         region=endpoint.region,
         access_key_id=key.access_key_id,
         secret_access_key=key.secret_access_key,
     )
 
 
-def get_connection(settings: Settings) -> Connection:
-    """Return the running service's connection, or end the command and say how to start it."""
+def get_connection(settings: Settings, region: str | None = None) -> Connection:
+    """Return the running service's connection, or end the command and say how to start it.
+
+    ``region``: one of the service's regions, by default the home region.
+    """
     try:
         connection = find_connection(settings)
     except PermissionError:
         fail(f"{settings.state_root} belongs to another user; run this as that user, or with sudo")
     if connection is None:
         fail(f"no service runs on {settings.state_root}; start it with: bakehouse serve")
-    return connection
+    if region is None:
+        return connection
+    if region not in connection.regions:
+        fail(f"{region} is none of the service's regions: {', '.join(connection.regions)} (BAKEHOUSE_REGIONS)")
+    return replace(connection, region=region)

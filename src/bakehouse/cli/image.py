@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from bakehouse.cli.connection import get_connection
+from bakehouse.cli.connection import RegionOption, get_connection
 from bakehouse.cli.terminal import fail, out, progress_bar
 
 _COLUMNS = ("image", "name", "owner", "state", "size", "created")
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Build the base image, import cloud
 
 @app.command()
 def build(context: typer.Context) -> None:
-    """Build the Debian base image from Debian's archive; it becomes a public AMI of `amazon`."""
+    """Build the Debian base image from Debian's archive; it becomes a public AMI of `amazon` in every region."""
     from bakehouse.main import build_base_image
 
     with progress_bar() as progress:
@@ -30,7 +30,7 @@ def import_(
     source: Annotated[str, typer.Argument(help="A raw, qcow2, vmdk, vdi, vhd or vhdx disk: a file or an http(s) URL.")],
     name: Annotated[str | None, typer.Option(help="The AMI's name; by default the file's.")] = None,
 ) -> None:
-    """Make a public AMI from a cloud image."""
+    """Make a public AMI from a cloud image, in every region."""
     is_url = "://" in source
     if not is_url and not Path(source).is_file():
         fail(f"{source}: no such file")
@@ -47,9 +47,9 @@ def import_(
 
 
 @app.command("list")
-def list_(context: typer.Context) -> None:
+def list_(context: typer.Context, region: RegionOption = None) -> None:
     """List your images and the base images."""
-    client = get_connection(context.obj).client()
+    client = get_connection(context.obj, region).client()
     images = [
         image
         for page in client.get_paginator("describe_images").paginate(Owners=["self", "amazon"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bakehouse.cli.connection import get_connection
+from bakehouse.cli.connection import RegionOption, get_connection
 from bakehouse.cli.ssh_client import ssh_arguments
 from bakehouse.cli.terminal import fail
 from bakehouse.settings import Settings
@@ -21,12 +21,14 @@ def ssh(
     context: typer.Context,
     instance: Annotated[str, typer.Argument(help="An instance id, or the value of a Name tag.")],
     command: Annotated[list[str] | None, typer.Argument(help="Run this instead of a shell.")] = None,
+    *,
     user: Annotated[str, typer.Option(help="The user to log in as.")] = "admin",
     identity: Annotated[Path | None, typer.Option("-i", help="The private key of its key pair.")] = None,
+    region: RegionOption = None,
 ) -> None:
     """Log in to an instance."""
     settings: Settings = context.obj
-    found = find_instance(get_connection(settings).client(), instance)
+    found = find_instance(get_connection(settings, region).client(), instance)
     if not (address := found.get("PublicIpAddress")):
         fail(f"{found['InstanceId']} has no public address (it is {found['State']['Name']})")
     program = shutil.which("ssh") or fail("there is no ssh here: apt-get install openssh-client")
@@ -39,9 +41,10 @@ def logs(
     context: typer.Context,
     instance: Annotated[str, typer.Argument(help="An instance id, or the value of a Name tag.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what comes.")] = False,
+    region: RegionOption = None,
 ) -> None:
     """Print an instance's serial console."""
-    client = get_connection(context.obj).client()
+    client = get_connection(context.obj, region).client()
     instance_id = find_instance(client, instance)["InstanceId"]
     seen = ""
     while True:

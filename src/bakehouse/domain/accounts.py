@@ -46,7 +46,8 @@ def create_account(
 
 def ensure_regions(session: Session, regions: Sequence[str]) -> None:
     """Give every account its default VPC in regions that were added since it was made."""
-    there = set(session.execute(sa.select(Vpc.account_id, Vpc.region).where(Vpc.is_default)).tuples())
+    defaults = session.scalars(sa.select(Vpc).where(Vpc.is_default))
+    there = {(vpc.account_id, vpc.region) for vpc in defaults}
     for account in list_accounts(session):
         for region in regions:
             if (account.account_id, region) not in there:

@@ -161,6 +161,7 @@ def create_from_instance(
         block_device_mappings=[],
         source_instance_id=instance.instance_id,
         source_image_id=instance.image_id,
+        source_image_region=instance.region,
         imds_support=source.imds_support if source else None,
     )
     session.add(image)

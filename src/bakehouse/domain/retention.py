@@ -37,6 +37,7 @@ def forget_expired(session: Session) -> None:
         .where(
             Snapshot.state == snapshots.PENDING,
             Snapshot.volume_id.is_(None),
+            Snapshot.source_snapshot_id.is_(None),
             Snapshot.started_at < moment - _IMPORTS_TAKE,
         )
         .values(state=snapshots.ERROR, state_message="its import did not come to an end")

@@ -89,7 +89,7 @@ def visible(
 def names(session: Session, account_id: str) -> dict[str, str]:
     """The names of the account's groups by id."""
     query = sa.select(SecurityGroup.group_id, SecurityGroup.group_name).where(SecurityGroup.account_id == account_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def get(session: Session, account_id: str, group_id: str | None, name: str | None = None) -> SecurityGroup:

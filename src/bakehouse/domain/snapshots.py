@@ -1,6 +1,6 @@
 """Snapshots: who may see them, their states, and which manifests must live.
 
-Invariant: a snapshot's manifest lives as long as its row, or a volume that lies over it.
+Invariant: a snapshot's manifest lives as long as its row, a volume that lies over it, or a copy being made of it.
 """
 
 from collections.abc import Sequence
@@ -123,9 +123,10 @@ def completed_ids(session: Session) -> set[str]:
 
 
 def referenced_ids(session: Session) -> set[str]:
-    """Every id whose manifest must not be collected: rows, and what live volumes lie over."""
+    """Every id whose manifest must not be collected: rows, what live volumes lie over, what is being copied."""
     alive = Volume.deleted_at.is_(None)
     under = session.scalars(sa.select(Volume.snapshot_id).where(alive, Volume.snapshot_id.is_not(None)))
     newest = session.scalars(sa.select(Volume.captured_snapshot_id).where(alive))
     rows = session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state != ERROR))
-    return {snapshot_id for ids in (rows, under, newest) for snapshot_id in ids if snapshot_id}
+    copied = session.scalars(sa.select(Snapshot.source_snapshot_id).where(Snapshot.state == PENDING))
+    return {snapshot_id for ids in (rows, under, newest, copied) for snapshot_id in ids if snapshot_id}

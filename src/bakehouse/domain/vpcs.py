@@ -152,7 +152,7 @@ def available_address_counts(session: Session, subnets: Iterable[Subnet]) -> dic
         .where(NetworkInterface.subnet_id.in_(by_id))
         .group_by(NetworkInterface.subnet_id)
     )
-    used = dict(session.execute(query).tuples().all())
+    used = dict(session.execute(query).all())
     return {
         subnet_id: _usable_count(ipaddress.IPv4Network(subnet.cidr_block)) - used.get(subnet_id, 0)
         for subnet_id, subnet in by_id.items()

@@ -17,17 +17,22 @@ class Endpoint:
     """A running service; ``started`` is ``process_start(pid)``, so that a reused pid is noticed."""
 
     url: str
-    region: str
+    regions: tuple[str, ...]
     pid: int
     started: int
 
     @classmethod
-    def of_process(cls, pid: int, *, url: str, region: str) -> "Endpoint":
+    def of_process(cls, pid: int, *, url: str, regions: tuple[str, ...]) -> "Endpoint":
         """Describe a live process; ProcessLookupError when there is none."""
         started = process_start(pid)
         if started is None:
             raise ProcessLookupError(f"no process {pid}")
-        return cls(url=url, region=region, pid=pid, started=started)
+        return cls(url=url, regions=regions, pid=pid, started=started)
+
+    @property
+    def region(self) -> str:
+        """The home region."""
+        return self.regions[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +67,9 @@ def remove_endpoint(state: StateDirectory) -> None:
 def find_endpoint(state: StateDirectory) -> Endpoint | None:
     """Return the service that runs on this state directory, or None. PermissionError when it is another's."""
     try:
-        endpoint = Endpoint(**json.loads(state.endpoint.read_text()))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        values = json.loads(state.endpoint.read_text())
+        endpoint = Endpoint(**{**values, "regions": tuple(values["regions"])})
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
     return endpoint if process_start(endpoint.pid) == endpoint.started else None
 

@@ -59,7 +59,6 @@ class Surroundings:
     """What a VPC needs from the host's side."""
 
     state: StateDirectory
-    region: str
     clients: IPv4Network
     upstreams: Upstreams
     host_networks: Callable[[], tuple[IPv4Network, ...]]
@@ -334,7 +333,7 @@ class VpcPlumbing:
         name = self._devices.get(device)
         for interface in self.interfaces.values():
             if tap_name(interface.interface_id) == name:
-                return Lease.of(interface, vpc_cidr=self.spec.cidr, region=self._around.region)
+                return Lease.of(interface, vpc_cidr=self.spec.cidr, region=self.spec.region)
         return None
 
     def _make_zone(self) -> Zone:
@@ -343,7 +342,7 @@ class VpcPlumbing:
             for each in self.interfaces.values()
             if each.public_ip is not None
         }
-        return Zone(vpc=IPv4Network(self.spec.cidr), region=self._around.region, public=public)
+        return Zone(vpc=IPv4Network(self.spec.cidr), region=self.spec.region, public=public)
 
 
 async def stop_agent(state: StateDirectory, vpc_id: str) -> None:

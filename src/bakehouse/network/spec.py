@@ -28,11 +28,14 @@ class NetworkError(PartError):
 
 @dataclass(frozen=True, kw_only=True)
 class VpcSpec:
-    """One VPC. As root, its agent runs as host uid (and gid) ``agent_uid``, which must lie outside
+    """One VPC; its region is part of the names its DNS answers.
+
+    As root, its agent runs as host uid (and gid) ``agent_uid``, which must lie outside
     ``uid_base + 1 .. uid_base + 65535``, the uids of machines; rootless both are None.
     """
 
     vpc_id: str
+    region: str
     cidr: str
     agent_uid: int | None
     uid_base: int | None

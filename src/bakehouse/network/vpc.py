@@ -108,7 +108,6 @@ class VpcNetworks:
         loop: HostLoop,
         state: StateDirectory,
         *,
-        region: str,
         public_network: IPv4Network,
         serve_metadata: ServeMetadata,
         upstreams: Upstreams | None = None,
@@ -121,7 +120,6 @@ class VpcNetworks:
         self._host = loop.call(self._watch_host())
         self._around = Surroundings(
             state=state,
-            region=region,
             clients=client_network(public_network),
             upstreams=upstreams or HostResolvers(),
             host_networks=lambda: (*self._host.networks, public_network),

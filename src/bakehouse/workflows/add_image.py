@@ -1,6 +1,7 @@
-"""Images from outside: a disk file -> blocks -> a public AMI of ``amazon``. Used by the command line.
+"""Images from outside: a disk file -> blocks -> a public AMI of ``amazon`` in every region. Used by the command line.
 
-A base image built from the same inputs is found, not built again.
+A base image built from the same inputs is found, not built again. A region that was added later gets its images at
+the next start, or when the next one is added.
 """
 
 import shutil
@@ -12,15 +13,17 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bakehouse.database.models import Image, Snapshot, now
-from bakehouse.database.session import Database
-from bakehouse.domain import accounts, block_devices, images, snapshots
+from bakehouse.database.session import Database, everywhere
+from bakehouse.domain import accounts, block_devices, image_copies, images, snapshots
 from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
 from bakehouse.host.files import make_passable_directory
 from bakehouse.ids import Prefix, new_id
 from bakehouse.settings import Settings
 from bakehouse.storage.raw_file import RawFile
 from bakehouse.storage.snapshots import Snapshots
+from bakehouse.workflows import copies
 from bakehouse.workflows.foreign_disk import ImportRefused, boot_mode_of, convert, fetch
+from bakehouse.workflows.host import Host
 
 GIB = 1 << 30
 # stage, done, total
@@ -31,9 +34,14 @@ def ensure_base_image(settings: Settings, database: Database, store: Snapshots, 
     """Return the id of the base image, built now if none was built from these inputs."""
     digest = inputs_digest()
     marker = f"inputs {digest[:16]}"
-    with database.transaction(mutates=False) as session:
+    _copy_missing(settings, database, store)
+    with database.transaction(region=settings.region) as session:
+        owner = accounts.ensure_amazon_account(session, regions=settings.regions).account_id
         query = select(Image.image_id).where(
-            Image.deregistered_at.is_(None), Image.state == "available", Image.description.contains(marker)
+            Image.account_id == owner,
+            Image.deregistered_at.is_(None),
+            Image.state == images.AVAILABLE,
+            Image.description.contains(marker),
         )
         if found := session.scalars(query).first():
             return found
@@ -80,6 +88,23 @@ def import_disk(
         return _add(settings, database, store, disk, image=described, description=described.description, report=report)
 
 
+def spread(host: Host) -> None:
+    """Give the images of ``amazon`` to regions that do not have them; the answer does not wait for that."""
+    with host.database.transaction() as session:
+        for image in image_copies.publish_everywhere(session, host.settings.regions):
+            workflow_id = f"copy_image-{image.image_id}"
+            host.enqueue(session, "copy_image", image.image_id, key=image.image_id, workflow_id=workflow_id)
+
+
+def _copy_missing(settings: Settings, database: Database, store: Snapshots) -> None:
+    """The same, at once and without a service; one that runs may take up the same copies, which harms nothing."""
+    with database.transaction() as session:
+        missing = [one.image_id for one in image_copies.publish_everywhere(session, settings.regions)]
+    for image_id in missing:
+        copies.fill(database, store, image_id)
+        copies.complete(database, image_id)
+
+
 @contextmanager
 def _scratch(settings: Settings) -> Iterator[Path]:
     make_passable_directory(settings.state.image_builds)  # an importer's uid passes to its own files
@@ -116,20 +141,22 @@ def _add(
         )
     with RawFile(disk) as source:
         taken = store.take(snapshot_id, source, progress=lambda done, total: report("storing blocks", done, total))
+    names = select(Image.name).where(Image.account_id == owner)
     with database.transaction(region=settings.region) as session:
         snapshots.complete(session, snapshot_id, taken.stored_bytes)
         root = {"DeviceName": image.root_device_name, "Ebs": {"SnapshotId": snapshot_id}}
         created = images.register(
             session,
             owner,
-            name=_free_name(image.name, {one.name for one in session.scalars(select(Image))}),
+            name=_free_name(image.name, set(session.scalars(everywhere(names)))),
             description=description,
             boot_mode=image.boot_mode,
             root_device_name=image.root_device_name,
             mappings=block_devices.registered_mappings(session, owner, image.root_device_name, [root]),
             is_public=True,
         )
-        return created.image_id
+    _copy_missing(settings, database, store)
+    return created.image_id
 
 
 def _free_name(name: str, taken: set[str]) -> str:

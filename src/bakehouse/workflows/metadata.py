@@ -5,22 +5,22 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Instance, NetworkInterface, SecurityGroup, Subnet, Vpc
 from bakehouse.database.session import Database
-from bakehouse.domain import tags
+from bakehouse.domain import tags, vpcs
 from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata
-from bakehouse.settings import Settings
+from bakehouse.network.names import private_dns_name
 
 
-def find_metadata(database: Database, settings: Settings, vpc_id: str, private_ip: str) -> InstanceMetadata | None:
+def find_metadata(database: Database, vpc_id: str, private_ip: str) -> InstanceMetadata | None:
     """Return what the guest behind an address may know; None for an address nobody has."""
     with database.transaction(mutates=False) as session:
         query = select(NetworkInterface).where(
             NetworkInterface.vpc_id == vpc_id, NetworkInterface.private_ip == private_ip
         )
         interface = session.scalars(query).first()
-        return _describe(session, settings, interface) if interface else None
+        return _describe(session, interface) if interface else None
 
 
-def _describe(session: Session, settings: Settings, interface: NetworkInterface) -> InstanceMetadata:
+def _describe(session: Session, interface: NetworkInterface) -> InstanceMetadata:
     instance = interface.instance
     options = instance.metadata_options
     own_tags = tags.tags_of(session, instance.account_id, [instance.instance_id])
@@ -31,9 +31,9 @@ def _describe(session: Session, settings: Settings, interface: NetworkInterface)
         instance_type=instance.instance_type,
         reservation_id=instance.reservation_id,
         launched_at=instance.launched_at,
-        region=settings.region,
+        region=instance.region,
         availability_zone=instance.availability_zone,
-        availability_zone_id=instance.availability_zone,
+        availability_zone_id=vpcs.zone_id(instance.availability_zone),
         architecture="x86_64",
         vpc_id=interface.vpc_id,
         vpc_cidr=session.get_one(Vpc, interface.vpc_id).cidr_block,
@@ -42,7 +42,7 @@ def _describe(session: Session, settings: Settings, interface: NetworkInterface)
         interface_id=interface.interface_id,
         mac=interface.mac_address,
         private_ip=interface.private_ip,
-        private_dns_name=f"ip-{interface.private_ip.replace('.', '-')}.ec2.internal",
+        private_dns_name=private_dns_name(interface.private_ip, instance.region),
         public_ip=interface.public_ip,
         public_dns_name=None,
         groups=_groups(session, interface),

@@ -19,6 +19,7 @@ def vpc_spec(host: Host, vpc: Vpc) -> VpcSpec:
     base = host.settings.uid_base
     return VpcSpec(
         vpc_id=vpc.vpc_id,
+        region=vpc.region,
         cidr=vpc.cidr_block,
         agent_uid=base + _AGENT_UIDS_FROM + vpc.agent_uid_number if host.is_root else None,
         uid_base=base if host.is_root else None,

@@ -99,14 +99,33 @@ def _under_way(session: Session) -> Iterator[Work]:
     for volume in session.scalars(attachments):
         workflow, arguments = _OF_ATTACHMENTS[volume.attachment_state or ""]
         yield workflow, volume.volume_id, arguments, volume.instance_id or ""
+    yield from _copies_under_way(session)
     yield from _captures_under_way(session)
+
+
+def _copies_under_way(session: Session) -> Iterator[Work]:
+    pending = sa.select(Image).where(Image.state == images.PENDING, Image.source_instance_id.is_(None))
+    for image in session.scalars(pending):
+        yield "copy_image", image.image_id, (), image.image_id
+    single = sa.select(Snapshot.snapshot_id).where(
+        Snapshot.state == snapshots.PENDING,
+        Snapshot.source_snapshot_id.is_not(None),
+        Snapshot.snapshot_id.not_in(_of_pending_images(session)),
+    )
+    for snapshot_id in session.scalars(single):
+        yield "copy_snapshot", snapshot_id, (), snapshot_id
+
+
+def _of_pending_images(session: Session) -> set[str]:
+    pending = session.scalars(sa.select(Image).where(Image.state == images.PENDING))
+    return {snapshot_id for image in pending for snapshot_id in snapshots.snapshot_ids_of(image)}
 
 
 def _captures_under_way(session: Session) -> Iterator[Work]:
     """Their instant has passed, so they can only be given up; imports (of no volume) are the command line's."""
-    of_images: set[str] = set()
-    for image in session.scalars(sa.select(Image).where(Image.state == images.PENDING)):
-        of_images.update(snapshots.snapshot_ids_of(image))
+    of_images = _of_pending_images(session)
+    pending_images = sa.select(Image).where(Image.state == images.PENDING, Image.source_instance_id.is_not(None))
+    for image in session.scalars(pending_images):
         yield "abandon_capture", image.image_id, (), f"capture-{image.source_instance_id}"
     pending = sa.select(Snapshot).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.is_not(None))
     for snapshot in session.scalars(pending):

@@ -6,6 +6,7 @@ from typing import Any
 from bakehouse.database.models import Instance, NetworkInterface, Volume
 from bakehouse.domain import instance_types
 from bakehouse.domain.instances import STATE_CODES, State
+from bakehouse.network.names import private_dns_name
 
 Item = dict[str, Any]
 
@@ -13,11 +14,6 @@ Item = dict[str, Any]
 def state_item(state: str) -> Item:
     """The InstanceState shape: EC2's numeric code and name."""
     return {"Code": STATE_CODES[State(state)], "Name": state}
-
-
-def private_dns_name(private_ip: str) -> str:
-    """The name our DNS answers for a private address, in the form of us-east-1 (RFC 952 host part)."""
-    return f"ip-{private_ip.replace('.', '-')}.ec2.internal"
 
 
 def group_items(interface: NetworkInterface, group_names: dict[str, str]) -> list[Item]:
@@ -50,7 +46,7 @@ def _association(interface: NetworkInterface) -> Item | None:
 
 def interface_item(interface: NetworkInterface, group_names: dict[str, str], source_dest_check: bool) -> Item:
     """The InstanceNetworkInterface shape."""
-    dns_name = private_dns_name(interface.private_ip)
+    dns_name = private_dns_name(interface.private_ip, interface.region)
     address = {
         "Association": _association(interface),
         "Primary": True,
@@ -130,7 +126,7 @@ def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[st
 def _network_members(instance: Instance, interface: NetworkInterface, group_names: dict[str, str]) -> Item:
     return {
         "NetworkInterfaces": [interface_item(interface, group_names, instance.source_dest_check)],
-        "PrivateDnsName": private_dns_name(interface.private_ip),
+        "PrivateDnsName": private_dns_name(interface.private_ip, interface.region),
         "PrivateIpAddress": interface.private_ip,
         "PublicIpAddress": interface.public_ip,
         "SecurityGroups": group_items(interface, group_names),

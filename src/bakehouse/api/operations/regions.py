@@ -18,13 +18,20 @@ from bakehouse.domain import vpcs
     ),
 )
 def describe_regions(context: RequestContext, request: Parameters) -> Reply:
-    """The one region of this service."""
-    for name in request.get("RegionNames", ()):
-        if name != context.region:
-            raise errors.invalid_parameter_value(f"Invalid region provided: {name[:64]}")
+    """The regions this service is; all of them answer at its one endpoint, and none has to be enabled."""
     settings = context.host.settings
+    for name in request.get("RegionNames", ()):
+        if name not in settings.regions:
+            raise errors.invalid_parameter_value(f"Invalid region provided: {name[:64]}")
     endpoint = f"{settings.listen_host}:{settings.listen_port}"
-    return {"Regions": [{"Endpoint": endpoint, "OptInStatus": "opt-in-not-required", "RegionName": context.region}]}
+    wanted = request.get("RegionNames") or settings.regions
+    return {
+        "Regions": [
+            {"Endpoint": endpoint, "OptInStatus": "opt-in-not-required", "RegionName": name}
+            for name in settings.regions
+            if name in wanted
+        ]
+    }
 
 
 @operation(

@@ -26,7 +26,9 @@ class Image(Regional, Row):
     root_device_name: Mapped[str]
     block_device_mappings: Mapped[list[dict[str, Any]]]
     source_instance_id: Mapped[str | None]
+    # What it was copied from, or the image of the instance it was taken of.
     source_image_id: Mapped[str | None]
+    source_image_region: Mapped[str | None]
     imds_support: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     deregistered_at: Mapped[datetime | None]

@@ -16,6 +16,8 @@ class Snapshot(Regional, Row):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
     # What it was taken of; the volume may be gone. Imports have none.
     volume_id: Mapped[str | None]
+    # What it is a copy of, whose manifest must stay until the copy is complete.
+    source_snapshot_id: Mapped[str | None]
     volume_size_gib: Mapped[int]
     description: Mapped[str] = mapped_column(default="")
     state: Mapped[str]
