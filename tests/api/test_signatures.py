@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from bakehouse.api.sigv4 import HttpRequest
+from bakehouse.api.http_request import HttpRequest
 from tests.framework import wire
 from tests.framework.caller import Caller
 from tests.framework.service import Keys, Service

@@ -20,7 +20,7 @@ over_all = pytest.mark.parametrize("operation", OPERATIONS)
 @over_all
 def test_its_name_and_every_path_it_declares_are_in_the_model(operation: Operation) -> None:
     assert operation.name in operation_names(operation.service)
-    Validator(operation, wire.codec(operation.service).wire_name)
+    Validator(operation, wire.codec(operation.service))
 
 
 @over_all
@@ -53,7 +53,7 @@ def test_its_pages_cut_a_list_of_the_model_by_members_of_the_model(operation: Op
 
 @over_all
 def test_every_parameter_it_does_not_declare_is_refused_by_its_name(operation: Operation) -> None:
-    validator = Validator(operation, wire.codec(operation.service).wire_name)
+    validator = Validator(operation, wire.codec(operation.service))
     honoured = {path for path, _ in honoured_leaves(operation)}
     model = get_operation_model(operation.service, operation.name)
     for path, shape in leaves(model.input_shape):
@@ -81,7 +81,7 @@ def some_value(shape: Shape, but_not: tuple[Any, ...]) -> Any:
 @over_all
 def test_a_hostile_request_is_either_accepted_by_the_wire_or_refused_with_a_4xx(operation: Operation) -> None:
     codec = wire.codec(operation.service)
-    validator = Validator(operation, codec.wire_name)
+    validator = Validator(operation, codec)
     for pairs in wire.hostile_pairs(operation.service, operation.name, seed=1, count=200):
         del pairs["Action"], pairs["Version"]
         try:

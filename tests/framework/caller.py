@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.models import service_model
-from bakehouse.api.sigv4 import HttpRequest
 from tests.framework import wire
 from tests.framework.service import Keys, Service
 

@@ -13,9 +13,10 @@ from bakehouse.api.client_tokens import Remembered, TokenKey
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.gateway import Gateway
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import Registry, operation
-from bakehouse.api.sigv4 import HttpRequest, Secret
+from bakehouse.api.sigv4 import Secret
 from tests.framework import wire
 
 ALICE = Secret(

@@ -10,15 +10,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 from botocore.auth import SigV4Auth, SigV4QueryAuth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.awsrequest import (  # type: ignore[import-untyped]
+    AWSRequest,
+    HeadersDict,
+    create_request_object,
+    prepare_request_dict,
+)
 from botocore.credentials import Credentials  # type: ignore[import-untyped]
 from botocore.parsers import create_parser  # type: ignore[import-untyped]
 from botocore.serialize import create_serializer  # type: ignore[import-untyped]
 
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.models import Shape, get_operation_model, service_model
-from bakehouse.api.protocol.ec2_query import Ec2Query
-from bakehouse.api.protocol.query import Query
-from bakehouse.api.sigv4 import HttpRequest
+from bakehouse.api.protocol.interface import Codec, Reply
+from bakehouse.api.services import make_codec
 
 ENDPOINT = "http://127.0.0.1:4566/"
 AWKWARD_TEXT = "a & b <c> \"d\" 'e' é \U0001f980 + % = \r\n\t]]>"
@@ -35,9 +40,34 @@ SCALARS: dict[str, Any] = {
 
 
 @cache
-def codec(service: str) -> Ec2Query | Query:
+def codec(service: str) -> Codec:
     """Our side: the codec under test."""
-    return Query(service) if service_model(service).metadata["protocol"] == "query" else Ec2Query(service)
+    return make_codec(service)
+
+
+def write_request(service: str, operation: str, parameters: Mapping[str, Any]) -> HttpRequest:
+    """The request, not signed, that botocore sends for these parameters."""
+    model = get_operation_model(service, operation)
+    serializer = create_serializer(service_model(service).metadata["protocol"], include_validation=False)
+    request = serializer.serialize_to_request(parameters, model)
+    prepare_request_dict(request, endpoint_url=ENDPOINT)
+    prepared = create_request_object(request).prepare()
+    path, _, query = prepared.url.removeprefix(ENDPOINT.rstrip("/")).partition("?")
+    body = prepared.body or b""
+    return HttpRequest(
+        method=prepared.method,
+        raw_path=path.encode(),
+        query=query.encode(),
+        headers=tuple((str(name).lower(), _text(value)) for name, value in prepared.headers.items()),
+        body=body if isinstance(body, bytes) else body.encode(),
+    )
+
+
+def read_request(service: str, request: HttpRequest) -> tuple[str, dict[str, Any]]:
+    """What our side makes of a request: the operation and its parameters."""
+    ours = codec(service)
+    action, unread = ours.read_action(request)
+    return action, ours.parse(action, unread)
 
 
 def write_parameters(service: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -47,10 +77,18 @@ def write_parameters(service: str, operation: str, parameters: Mapping[str, Any]
     return {name: str(value) for name, value in body.items()}
 
 
-def read_reply(service: str, operation: str, body: bytes, status: int = 200) -> dict[str, Any]:
+def read(service: str, operation: str, reply: Reply) -> dict[str, Any]:
+    """What botocore makes of a reply, its headers too."""
+    headers = {"x-amzn-requestid": reply.request_id, **dict(reply.headers)}
+    return read_reply(service, operation, reply.body, reply.status, headers)
+
+
+def read_reply(
+    service: str, operation: str, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What botocore makes of a reply's bytes."""
     parser = create_parser(service_model(service).metadata["protocol"])
-    response = {"status_code": status, "headers": {}, "body": body}
+    response = {"status_code": status, "headers": HeadersDict(headers or {}), "body": body}
     parsed = parser.parse(response, get_operation_model(service, operation).output_shape)
     assert isinstance(parsed, dict)
     return parsed
@@ -93,14 +131,19 @@ def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def fill(shape: Shape | None) -> Any:
-    """A value with every member of a shape, lists of two, text that needs escaping."""
+def fill(shape: Shape | None, above: tuple[str, ...] = ()) -> Any:
+    """A value with every member of a shape, lists of two, text that needs escaping; what holds itself once."""
     if shape is None:
         return {}
+    inside = (*above, shape.name)
     if shape.type_name == "structure":
-        return {name: fill(member) for name, member in shape.members.items()}
+        members = {name: member for name, member in shape.members.items() if member.name not in inside}
+        names = list(members)[:1] if shape.metadata.get("union") else members
+        return {name: fill(members[name], inside) for name in names}
     if shape.type_name == "list":
-        return [fill(shape.member), fill(shape.member)]
+        return [fill(shape.member, inside), fill(shape.member, inside)]
+    if shape.type_name == "map":
+        return {key: fill(shape.value, inside) for key in ("a & b", "é")}
     if getattr(shape, "enum", ()):
         return shape.enum[-1]
     return SCALARS[shape.type_name]
@@ -117,6 +160,8 @@ def _least(shape: Shape) -> Any:
         return {name: _least(shape.members[name]) for name in names}
     if shape.type_name == "list":
         return [_least(shape.member)]
+    if shape.type_name == "map":
+        return {"key": _least(shape.value)}
     if getattr(shape, "enum", ()):
         return shape.enum[0]
     return SCALARS[shape.type_name]

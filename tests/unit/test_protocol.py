@@ -135,7 +135,7 @@ def test_times_are_written_in_utc_with_milliseconds() -> None:
 
 
 def test_ec2_replies_look_as_ec2_writes_them() -> None:
-    body = wire.codec("ec2").serialize("DescribeRegions", {"Regions": [{"RegionName": "a"}, {}]}, "rid")
+    body = wire.codec("ec2").serialize("DescribeRegions", {"Regions": [{"RegionName": "a"}, {}]}, "rid").body
     assert body.decode() == (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>rid</requestId>'
@@ -144,7 +144,7 @@ def test_ec2_replies_look_as_ec2_writes_them() -> None:
 
 
 def test_ec2_errors_look_as_ec2_writes_them() -> None:
-    body = wire.codec("ec2").serialize_error(ApiError("AuthFailure", "No <way>"), "rid")
+    body = wire.codec("ec2").serialize_error(ApiError("AuthFailure", "No <way>"), "rid").body
     assert body.decode() == (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         "<Response><Errors><Error><Code>AuthFailure</Code><Message>No &lt;way&gt;</Message></Error></Errors>"
@@ -154,6 +154,6 @@ def test_ec2_errors_look_as_ec2_writes_them() -> None:
 
 def test_none_is_absent_and_an_unheard_of_member_is_a_bug() -> None:
     codec = wire.codec("ec2")
-    assert b"nextToken" not in codec.serialize("DescribeImages", {"NextToken": None}, "rid")
+    assert b"nextToken" not in codec.serialize("DescribeImages", {"NextToken": None}, "rid").body
     with pytest.raises(KeyError):
         codec.serialize("DescribeImages", {"Pictures": []}, "rid")

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bakehouse.api.sigv4 import Claim, HttpRequest, Secret, Verifier, canonical_request, read_claim, sign
+from bakehouse.api.http_request import HttpRequest
+from bakehouse.api.sigv4 import Claim, Secret, Verifier, canonical_request, read_claim, sign
 from bakehouse.errors import ApiError
 from tests.framework import wire
 

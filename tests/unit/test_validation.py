@@ -50,7 +50,7 @@ LEAST = {"MinCount": 1, "MaxCount": 1}
 
 
 def validate(declared: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
-    return Validator(declared, wire.codec("ec2").wire_name).validate(parameters)
+    return Validator(declared, wire.codec("ec2")).validate(parameters)
 
 
 def error_of(declared: Operation, parameters: dict[str, Any]) -> tuple[str, str]:
@@ -160,7 +160,7 @@ def test_filters_and_pages_are_refused_where_they_are_not_declared() -> None:
 )
 def test_a_path_the_model_does_not_have_fails_when_the_validator_is_made(declared: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"path|harmless"):
-        Validator(_declare("RunInstances", **declared), wire.codec("ec2").wire_name)
+        Validator(_declare("RunInstances", **declared), wire.codec("ec2"))
 
 
 def test_a_function_of_another_name_cannot_implement_an_operation() -> None:

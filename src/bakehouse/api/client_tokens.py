@@ -47,9 +47,12 @@ class ClientTokens(Protocol):
         ...
 
 
-def read_token(parameters: Mapping[str, Any]) -> str | None:
-    """Return the request's ClientToken, or None; InvalidParameterValue for one that is out of form."""
-    token = parameters.get("ClientToken")
+def read_token(parameters: Mapping[str, Any], name: str = "ClientToken") -> str | None:
+    """Return the request's client token, or None; InvalidParameterValue for one that is out of form.
+
+    ``name``, here and below, is the member as the operation's model writes it.
+    """
+    token = parameters.get(name)
     if token is None:
         return None
     if not _TOKEN.fullmatch(token):
@@ -57,18 +60,18 @@ def read_token(parameters: Mapping[str, Any]) -> str | None:
     return str(token)
 
 
-def digest_request(parameters: Mapping[str, Any]) -> str:
+def digest_request(parameters: Mapping[str, Any], name: str = "ClientToken") -> str:
     """Return a digest of all that must be the same when a token is used again."""
-    return digests.digest_parameters({name: value for name, value in parameters.items() if name != "ClientToken"})
+    return digests.digest_parameters({member: value for member, value in parameters.items() if member != name})
 
 
-def replay(remembered: Remembered, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def replay(remembered: Remembered, parameters: Mapping[str, Any], name: str = "ClientToken") -> dict[str, Any]:
     """Return the reply given before; IdempotentParameterMismatch when the request is another one."""
-    if remembered.request_digest != digest_request(parameters):
+    if remembered.request_digest != digest_request(parameters, name):
         raise errors.idempotent_parameter_mismatch()
     return digests.load(remembered.response)
 
 
-def make_remembered(parameters: Mapping[str, Any], reply: Mapping[str, Any]) -> Remembered:
+def make_remembered(parameters: Mapping[str, Any], reply: Mapping[str, Any], name: str = "ClientToken") -> Remembered:
     """Return what to remember of a request and its reply."""
-    return Remembered(request_digest=digest_request(parameters), response=digests.dump(reply))
+    return Remembered(request_digest=digest_request(parameters, name), response=digests.dump(reply))

@@ -20,23 +20,19 @@ from bakehouse import errors
 from bakehouse.api import client_tokens
 from bakehouse.api.client_tokens import ClientTokens, TokenKey
 from bakehouse.api.context import RequestContext
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.models import operation_names, service_model
 from bakehouse.api.pagination import Pages
-from bakehouse.api.protocol.ec2_query import Ec2Query
-from bakehouse.api.protocol.form import MAX_BODY_BYTES, parse_pairs
-from bakehouse.api.protocol.query import Query
+from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from bakehouse.api.protocol.interface import Reply
 from bakehouse.api.registry import Operation, Registry
-from bakehouse.api.sigv4 import Claim, Credentials, HttpRequest, Secret, Verifier, read_claim
+from bakehouse.api.services import Services
+from bakehouse.api.sigv4 import Claim, Credentials, Secret, Verifier, read_claim
 from bakehouse.api.validation import Validator
 from bakehouse.database.errors import DatabaseFull
 from bakehouse.errors import ApiError
 
 _log = logging.getLogger("bakehouse.requests")
-
-_SIGNATURE_PARAMETERS = frozenset(
-    f"X-Amz-{name}"
-    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
-)
 
 
 class Transaction(Protocol):
@@ -45,16 +41,6 @@ class Transaction(Protocol):
     def __call__(self, *, mutates: bool, region: str) -> AbstractContextManager[Session]:
         """Open it in a region; one that mutates may wait for another to end."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What goes back to the client."""
-
-    status: int
-    body: bytes
-    content_type: str
-    request_id: str
 
 
 _NOBODY = Secret(access_key_id="-", secret_access_key="", account_id="-", principal_arn="-")
@@ -66,19 +52,20 @@ class Call:
 
     http: HttpRequest
     request_id: str
-    pairs: dict[str, str] = field(default_factory=dict)
     claim: Claim | None = None
     service: str = "ec2"
     action: str = "-"
     secret: Secret = _NOBODY
     region: str = "-"
     operation: Operation = field(init=False)
+    # The parameters as the protocol's read_action left them.
+    unread: Any = None
     parameters: dict[str, Any] = field(default_factory=dict)
     is_dry_run: bool = False
     session: Session = field(init=False)
     reply: dict[str, Any] = field(init=False)
     is_replayed: bool = False
-    body: bytes = b""
+    answer: Reply = field(init=False)
 
 
 class Gateway:
@@ -107,15 +94,14 @@ class Gateway:
         self._tokens = tokens
         self._pages = Pages(page_key)
         self._host = host
-        self._codecs: dict[str, Ec2Query | Query] = {"ec2": Ec2Query("ec2"), "sts": Query("sts")}
-        self._services_by_version = {service_model(name).metadata["apiVersion"]: name for name in self._codecs}
+        self._services = Services()
         self._validators = {
-            (each.service, each.name): Validator(each, self._codecs[each.service].wire_name) for each in registry
+            (each.service, each.name): Validator(each, self._services.codec(each.service)) for each in registry
         }
         # What happens to a request, in this order; each step may end it by raising an ApiError.
         self._steps: tuple[Callable[[Call], None], ...] = (
-            self._read_form,
-            self._route,
+            self._check_size,
+            self._find_service,
             self._verify_signature,
             self._find_operation,
             self._parse,
@@ -141,40 +127,38 @@ class Gateway:
         try:
             for step in self._steps:
                 step(call)
-            reply, code = self._make_reply(call, 200, call.body), "-"
+            reply, code = call.answer, "-"
         except ApiError as error:
-            reply, code = self._make_error_reply(call, error), error.code
+            reply, code = self._make_error_reply(call, error)
         except DatabaseFull:
             full = errors.service_unavailable("The disk of this host is full; nothing was done.")
-            reply, code = self._make_error_reply(call, full), full.code
+            reply, code = self._make_error_reply(call, full)
         except Exception as error:  # whatever it is, the client gets an answer and the log the rest
             self._log_bug(call, error)
-            reply, code = self._make_error_reply(call, errors.internal_error()), "InternalError"
+            reply, code = self._make_error_reply(call, errors.internal_error())
         self._log_request(call, reply, code, (time.perf_counter() - started) * 1000)
         return reply
 
-    def refuse(self, error: ApiError) -> Reply:
-        """Answer a request that could not even be read."""
-        call = Call(http=_NO_REQUEST, request_id=str(uuid.uuid4()))
-        reply = self._make_error_reply(call, error)
-        self._log_request(call, reply, error.code, 0)
+    def refuse(self, error: ApiError, head: HttpRequest) -> Reply:
+        """Answer a request of which only the head could be read."""
+        call = Call(http=head, request_id=str(uuid.uuid4()))
+        call.service = self._services.find(head, None)
+        reply, code = self._make_error_reply(call, error)
+        self._log_request(call, reply, code, 0)
         return reply
 
     # --- the steps ---
 
-    def _read_form(self, call: Call) -> None:
+    def _check_size(self, call: Call) -> None:
         if len(call.http.body) > MAX_BODY_BYTES:
             raise errors.request_entity_too_large(MAX_BODY_BYTES)
-        # Pairs of the query and of the body are one set, so a name in both is refused.
-        parts = [part for part in (call.http.query, call.http.body) if part]
-        call.pairs = parse_pairs(b"&".join(parts))
 
-    def _route(self, call: Call) -> None:
-        version = call.pairs.get("Version", "")
-        call.service = self._services_by_version.get(version, "ec2")
+    def _find_service(self, call: Call) -> None:
+        call.service = self._services.find(call.http, None)
         call.claim = read_claim(call.http)
-        if call.claim is not None and call.claim.service in self._codecs:
-            call.service = call.claim.service
+        call.service = self._services.find(call.http, call.claim)
+        if call.claim is None and not self._services.has_path(call.http):
+            raise errors.unknown_route()
 
     def _verify_signature(self, call: Call) -> None:
         call.secret = self._verifier.verify(call.http, call.claim, call.service)
@@ -183,11 +167,9 @@ class Gateway:
         call.region = call.claim.region if call.claim.region in self._regions else self._regions[0]
 
     def _find_operation(self, call: Call) -> None:
-        action = call.pairs.get("Action", "")
-        if not action:
-            raise errors.missing_action()
+        action, call.unread = self._services.codec(call.service).read_action(call.http)
         if action not in operation_names(call.service):
-            raise errors.invalid_action(action[:100], call.pairs.get("Version", "")[:20])
+            raise errors.invalid_action(action[:100], service_model(call.service).metadata["apiVersion"])
         call.action = action
         operation = self._registry.find(call.service, action)
         if operation is None:
@@ -195,16 +177,11 @@ class Gateway:
         call.operation = operation
 
     def _parse(self, call: Call) -> None:
-        pairs = {
-            name: value
-            for name, value in call.pairs.items()
-            if name not in ("Action", "Version") and name not in _SIGNATURE_PARAMETERS
-        }
-        call.parameters = self._codecs[call.service].parse(call.action, pairs)
+        call.parameters = self._services.codec(call.service).parse(call.action, call.unread)
 
     def _validate(self, call: Call) -> None:
         call.parameters = self._validators[call.service, call.action].validate(call.parameters)
-        call.is_dry_run = call.parameters.pop("DryRun", False)
+        call.is_dry_run = call.parameters.pop(call.operation.names.dry_run, False)
 
     def _authorize(self, call: Call) -> None:
         """Every key is its account's administrator; policies will be asked here."""
@@ -221,7 +198,7 @@ class Gateway:
             return
         remembered = self._tokens.find(call.session, key)
         if remembered is not None:
-            call.reply = client_tokens.replay(remembered, call.parameters)
+            call.reply = client_tokens.replay(remembered, call.parameters, call.operation.names.client_token)
             call.is_replayed = True
 
     def _dispatch(self, call: Call) -> None:
@@ -242,7 +219,8 @@ class Gateway:
         key = self._token_key(call)
         if key is None or call.is_replayed:
             return
-        self._tokens.remember(call.session, key, client_tokens.make_remembered(call.parameters, call.reply))
+        name = call.operation.names.client_token
+        self._tokens.remember(call.session, key, client_tokens.make_remembered(call.parameters, call.reply, name))
 
     def _apply_filters(self, call: Call) -> None:
         if call.operation.filters is not None:
@@ -251,7 +229,7 @@ class Gateway:
     def _cut_page(self, call: Call) -> None:
         if call.operation.paged is not None:
             scope = (call.secret.account_id, call.region, call.service, call.action)
-            self._pages.cut(call.operation.paged, scope, call.parameters, call.reply)
+            self._pages.cut(call.operation.paged, scope, call.parameters, call.reply, call.operation.names)
 
     def _end_dry_run(self, call: Call) -> None:
         """Only now is it true that the request would have succeeded; nothing of it is kept."""
@@ -259,23 +237,21 @@ class Gateway:
             raise errors.dry_run_operation()
 
     def _serialize(self, call: Call) -> None:
-        call.body = self._codecs[call.service].serialize(call.action, call.reply, call.request_id)
+        call.answer = self._services.codec(call.service).serialize(call.action, call.reply, call.request_id)
 
     # --- what the steps share ---
 
     def _token_key(self, call: Call) -> TokenKey | None:
-        token = client_tokens.read_token(call.parameters) if call.operation.mutates else None
+        name = call.operation.names.client_token
+        token = client_tokens.read_token(call.parameters, name) if call.operation.mutates else None
         if token is None:
             return None
         return TokenKey(account_id=call.secret.account_id, region=call.region, operation=call.action, token=token)
 
-    def _make_reply(self, call: Call, status: int, body: bytes) -> Reply:
-        content_type = self._codecs[call.service].content_type
-        return Reply(status=status, body=body, content_type=content_type, request_id=call.request_id)
-
-    def _make_error_reply(self, call: Call, error: ApiError) -> Reply:
-        body = self._codecs[call.service].serialize_error(error, call.request_id)
-        return self._make_reply(call, error.status, body)
+    def _make_error_reply(self, call: Call, error: ApiError) -> tuple[Reply, str]:
+        codec = self._services.codec(call.service)
+        translated = codec.translate(error)
+        return codec.serialize_error(translated, call.request_id), translated.code
 
     def _log_bug(self, call: Call, error: Exception) -> None:
         _hide_parameters(error)
@@ -293,9 +269,6 @@ class Gateway:
             "request_id": call.request_id,
         }
         _log.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra={"request": facts})
-
-
-_NO_REQUEST = HttpRequest(method="-", raw_path=b"", query=b"", headers=(), body=b"")
 
 
 def _hide_parameters(error: BaseException | None) -> None:

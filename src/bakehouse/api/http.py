@@ -15,9 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bakehouse import errors
-from bakehouse.api.gateway import Reply
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.protocol.form import MAX_BODY_BYTES
-from bakehouse.api.sigv4 import HttpRequest
+from bakehouse.api.protocol.interface import Reply
 from bakehouse.errors import ApiError
 
 _THREADS = 16
@@ -37,8 +37,8 @@ class Answers(Protocol):
         """Answer one request; runs in a worker thread."""
         ...
 
-    def refuse(self, error: ApiError) -> Reply:
-        """Make the reply to a request that could not be read."""
+    def refuse(self, error: ApiError, head: HttpRequest) -> Reply:
+        """Make the reply to a request whose body was not read."""
         ...
 
 
@@ -51,7 +51,7 @@ class _Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer an API request; a browser that only looks gets a line of text."""
-        if request.method in ("GET", "HEAD") and not request.url.query and "authorization" not in request.headers:
+        if _is_browser(request):
             return PlainTextResponse(_WELCOME)
         try:
             return _respond(await self._answer(request))
@@ -60,7 +60,8 @@ class _Endpoint:
 
     async def _answer(self, request: Request) -> Reply:
         if self._waiting >= _MAX_WAITING:
-            return self._gateway.refuse(errors.service_unavailable("Too many requests are waiting; try again."))
+            crowded = errors.service_unavailable("Too many requests are waiting; try again.")
+            return self._gateway.refuse(crowded, _make_request(request, b""))
         self._waiting += 1
         try:
             async with asyncio.timeout(self._body_timeout_s):
@@ -68,15 +69,20 @@ class _Endpoint:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._gateway.answer, _make_request(request, body))
         except TimeoutError:
-            return self._gateway.refuse(errors.request_timeout())
+            return self._gateway.refuse(errors.request_timeout(), _make_request(request, b""))
         except ApiError as error:
-            return self._gateway.refuse(error)
+            return self._gateway.refuse(error, _make_request(request, b""))
         finally:
             self._waiting -= 1
 
     def close(self) -> None:
         """Wait for the requests that are being answered."""
         self._threads.shutdown(wait=True)
+
+
+def _is_browser(request: Request) -> bool:
+    is_looking = request.method in ("GET", "HEAD") and request.url.path == "/"
+    return is_looking and not request.url.query and "authorization" not in request.headers
 
 
 async def _read_body(request: Request) -> bytes:
@@ -103,7 +109,7 @@ def _make_request(request: Request, body: bytes) -> HttpRequest:
 
 
 def _respond(reply: Reply) -> Response:
-    headers = {"x-amzn-requestid": reply.request_id, "cache-control": "no-cache, no-store"}
+    headers = {"x-amzn-requestid": reply.request_id, "cache-control": "no-cache, no-store", **dict(reply.headers)}
     if reply.status in _UNREAD_BODY:
         # What is left of a body that was not read would be taken for the next request.
         headers["connection"] = "close"
@@ -121,7 +127,7 @@ def create_app(
     on_stop: Callable[[], None] | None = None,
     body_timeout_s: float = _BODY_TIMEOUT_S,
 ) -> Starlette:
-    """Return the ASGI app: the API at ``/``, ``/health``, and ``more_routes`` (the console's files)."""
+    """Return the ASGI app: ``/health``, ``more_routes`` (the console's files), and the API at every other path."""
     endpoint = _Endpoint(gateway, body_timeout_s)
 
     @asynccontextmanager
@@ -133,7 +139,8 @@ def create_app(
 
     routes: list[BaseRoute] = [
         Route("/health", _health),
-        Route("/", endpoint.answer, methods=["GET", "HEAD", "POST"]),
         *more_routes,
+        # Services with paths of their own answer beside those that have none.
+        Route("/{path:path}", endpoint.answer, methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]),
     ]
     return Starlette(routes=routes, lifespan=lifespan)

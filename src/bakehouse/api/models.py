@@ -3,7 +3,8 @@
 Invariant: what an operation is called, takes and returns is read from these models, never written down by us.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,42 @@ def xform_name(operation: str) -> str:
 def input_members(operation: OperationModel) -> dict[str, Shape]:
     """Return an operation's parameters; empty when it takes none."""
     return dict(operation.input_shape.members) if operation.input_shape else {}
+
+
+def output_members(operation: OperationModel) -> dict[str, Shape]:
+    """Return what an operation's reply has; empty when it has none."""
+    return dict(operation.output_shape.members) if operation.output_shape else {}
+
+
+def find_member(members: Iterable[str], name: str) -> str | None:
+    """Return a member's name as the model writes it (ClientToken, clientToken), or None."""
+    return next((member for member in members if member.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberNames:
+    """How a model writes the members that the gateway solves for every operation; EC2's unless said otherwise."""
+
+    dry_run: str = "DryRun"
+    client_token: str = "ClientToken"  # noqa: S105  # a member's name
+    next_token: str = "NextToken"  # noqa: S105  # the same
+    max_results: str = "MaxResults"
+    # IAM says with every page whether it is the last.
+    is_truncated: str | None = None
+
+
+@cache
+def member_names(service: str, operation: str) -> MemberNames:
+    """Return the names in one operation's model: small letters in JSON (clientToken), Marker and MaxItems in IAM."""
+    model = get_operation_model(service, operation)
+    members = input_members(model)
+    return MemberNames(
+        dry_run=find_member(members, "DryRun") or "DryRun",
+        client_token=find_member(members, "ClientToken") or "ClientToken",
+        next_token=find_member(members, "NextToken") or find_member(members, "Marker") or "NextToken",
+        max_results=find_member(members, "MaxResults") or find_member(members, "MaxItems") or "MaxResults",
+        is_truncated=find_member(output_members(model), "IsTruncated"),
+    )
 
 
 def split_path(path: str) -> Iterator[str]:

@@ -25,11 +25,11 @@ from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.digests import digest_parameters
+from bakehouse.api.models import MemberNames
 from bakehouse.errors import ApiError
 
 _MAC_BYTES = 16
-# What may differ between the calls for two pages of one list.
-_NOT_BOUND = ("MaxResults", "NextToken")
+_EC2_NAMES = MemberNames()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Paged:
     ``result`` names the list in the reply. ``minimum`` and ``maximum`` bound MaxResults. ``ids`` names the
     parameters that cannot be given together with MaxResults (EC2: InvalidParameterCombination). ``key``
     names the members that identify an item. ``clamps``: a greater MaxResults is lowered, not refused
-    (DescribeSnapshots).
+    (DescribeSnapshots). ``default`` is the size of a page when none is asked for; EC2's lists have none and come whole.
     """
 
     result: str
@@ -48,10 +48,11 @@ class Paged:
     ids: tuple[str, ...] = ()
     key: str | tuple[str, ...] = ()
     clamps: bool = False
+    default: int | None = None
 
-    def check(self, parameters: Mapping[str, Any]) -> None:
+    def check(self, parameters: Mapping[str, Any], names: MemberNames = _EC2_NAMES) -> None:
         """Refuse a MaxResults that is out of bounds, or given together with ids."""
-        size = parameters.get("MaxResults")
+        size = parameters.get(names.max_results)
         if size is None:
             return
         for name in self.ids:
@@ -79,27 +80,37 @@ class Pages:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def cut(self, paged: Paged, scope: Sequence[str], parameters: Mapping[str, Any], reply: dict[str, Any]) -> None:
+    def cut(
+        self,
+        paged: Paged,
+        scope: Sequence[str],
+        parameters: Mapping[str, Any],
+        reply: dict[str, Any],
+        names: MemberNames = _EC2_NAMES,
+    ) -> None:
         """Leave one page in ``reply`` and write its NextToken.
 
         ``scope`` is what a token is bound to besides the parameters: account, service, operation. Raises
         InvalidPaginationToken for any other token.
         """
-        token, size = parameters.get("NextToken"), parameters.get("MaxResults")
+        token, size = parameters.get(names.next_token), parameters.get(names.max_results, paged.default)
+        if names.is_truncated is not None:
+            reply[names.is_truncated] = False
         if token is None and size is None:
             return
-        bound = self._bind(scope, parameters)
+        # What may differ between the calls for two pages of one list.
+        not_bound = (names.max_results, names.next_token)
+        rest = {name: value for name, value in parameters.items() if name not in not_bound}
+        bound = json.dumps([*scope, digest_parameters(rest)]).encode()
         items = reply.get(paged.result, [])
         start = self._find_start(paged, bound, token, items) if token is not None else 0
         end = len(items) if size is None else start + min(size, paged.maximum)
         reply[paged.result] = items[start:end]
         if end < len(items):
             position = json.dumps([end, paged.identify(items[end - 1])])
-            reply["NextToken"] = self._seal(position.encode(), bound)
-
-    def _bind(self, scope: Sequence[str], parameters: Mapping[str, Any]) -> bytes:
-        rest = {name: value for name, value in parameters.items() if name not in _NOT_BOUND}
-        return json.dumps([*scope, digest_parameters(rest)]).encode()
+            reply[names.next_token] = self._seal(position.encode(), bound)
+            if names.is_truncated is not None:
+                reply[names.is_truncated] = True
 
     def _find_start(self, paged: Paged, bound: bytes, token: str, items: Sequence[Mapping[str, Any]]) -> int:
         count, last = json.loads(self._open(token, bound))

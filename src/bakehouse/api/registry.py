@@ -38,6 +38,9 @@ After the call: ``Filters`` applied, the page cut and NextToken written, a DryRu
 reply serialized, the transaction committed. So an operation does nothing that a rollback would not undo, and
 never reads DryRun, ClientToken, NextToken, MaxResults or (unless for speed) Filters.
 
+Services that speak JSON write the same names in small letters (clientToken, nextToken, maxResults, dryRun), IAM has
+Marker and MaxItems: the gateway finds them in the model.
+
 ``honours`` lists paths into the request: ``"ImageId"``, ``"Placement.AvailabilityZone"``,
 ``"BlockDeviceMappings[].Ebs.VolumeSize"``. A path covers everything beneath it. DryRun and ClientToken are
 always honoured.
@@ -60,7 +63,7 @@ from typing import Any
 
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
-from bakehouse.api.models import xform_name
+from bakehouse.api.models import MemberNames, member_names, xform_name
 from bakehouse.api.pagination import Paged
 
 Handler = Callable[[RequestContext, Parameters], Reply]
@@ -80,6 +83,11 @@ class Operation:
     own_codes: tuple[str, ...] = ()
     filters: FilterTable | None = None
     paged: Paged | None = None
+
+    @property
+    def names(self) -> MemberNames:
+        """How its model writes what the gateway solves."""
+        return member_names(self.service, self.name)
 
     def __call__(self, context: RequestContext, request: Parameters) -> Reply:
         """Run the bare function, without anything the gateway adds."""

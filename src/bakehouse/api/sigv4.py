@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote
 
 from bakehouse import errors
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.errors import ApiError
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -34,24 +35,6 @@ _UNRESERVED = "-_.~"
 _WITHOUT_REGIONS = ("iam", "sts")
 # These take part in what the request means, so they must be signed when they are there.
 _MUST_BE_SIGNED = ("x-amz-date", "x-amz-security-token", "x-amz-target", "x-amz-content-sha256")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HttpRequest:
-    """What arrived, before any interpretation. ``headers`` has lower-case names, values in order of
-    arrival.
-    """
-
-    method: str
-    raw_path: bytes
-    query: bytes
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def find_header(self, name: str) -> str | None:
-        """Return the values of a header joined by commas, or None."""
-        values = [" ".join(value.split()) for found, value in self.headers if found == name]
-        return ",".join(values) if values else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakehouse import errors
-from bakehouse.api.models import Shape, get_operation_model, input_members, shape_at, split_path
+from bakehouse.api import patterns
+from bakehouse.api.models import MemberNames, Shape, get_operation_model, input_members, shape_at, split_path
+from bakehouse.api.protocol.interface import Codec
 from bakehouse.api.registry import Operation
 
-WireName = Callable[[str, Shape], str]
 # Removes what counts as absent and checks the rest; gives _NOTHING when nothing is left.
 _Check = Callable[[Any, str], Any]
 _NOTHING = object()
 
 # A tag's value and a filter's values may be empty wherever they stand.
 _ALWAYS_KEEPS_EMPTY = {("Tag", "Value"), ("Filter", "Values")}
-_SOLVED_BY_GATEWAY = ("DryRun", "ClientToken")
 
 
 @dataclass(kw_only=True)
@@ -52,11 +52,12 @@ class Rule:
 
 def _honoured_paths(operation: Operation, members: Mapping[str, Shape]) -> Iterable[str]:
     yield from operation.honours
-    yield from (name for name in _SOLVED_BY_GATEWAY if name in members)
+    names = operation.names
+    yield from (name for name in (names.dry_run, names.client_token) if name in members)
     if operation.filters is not None:
         yield "Filters"
     if operation.paged is not None:
-        yield from ("MaxResults", "NextToken")
+        yield from (names.max_results, names.next_token)
 
 
 def declared_rules(operation: Operation) -> Rule:
@@ -84,9 +85,10 @@ class Validator:
     have.
     """
 
-    def __init__(self, operation: Operation, wire_name: WireName) -> None:
-        self._wire_name = wire_name
+    def __init__(self, operation: Operation, codec: Codec) -> None:
+        self._codec = codec
         self._paged = operation.paged
+        self._names: MemberNames = operation.names
         model = get_operation_model(operation.service, operation.name)
         rules = declared_rules(operation)
         self._check = self._structure(model.input_shape, rules) if model.input_shape else None
@@ -98,7 +100,7 @@ class Validator:
         checked = self._check(parameters, "")
         valid: dict[str, Any] = {} if checked is _NOTHING else checked
         if self._paged is not None:
-            self._paged.check(valid)
+            self._paged.check(valid, self._names)
         return valid
 
     def _compile(self, shape: Shape, rule: Rule) -> _Check:
@@ -106,7 +108,9 @@ class Validator:
             return self._structure(shape, rule)
         if shape.type_name == "list":
             return self._list(shape, rule)
-        return _scalar(shape, rule)
+        if shape.type_name == "map":
+            return self._map(shape, rule)
+        return _scalar(shape, rule, self._codec)
 
     def _structure(self, shape: Shape, rule: Rule) -> _Check:
         checks: dict[str, tuple[str, _Check]] = {}
@@ -114,8 +118,9 @@ class Validator:
             below = rule.below(name)
             if (shape.name, name) in _ALWAYS_KEEPS_EMPTY:
                 (below if member.type_name == "string" else below.children.setdefault("[]", Rule())).keeps_empty = True
-            checks[name] = (self._wire_name(name, member), self._compile(member, below))
+            checks[name] = (self._codec.wire_name(name, member), self._compile(member, below))
         required = [(name, checks[name][0]) for name in shape.required_members]
+        drops_empty, is_honoured = self._codec.drops_empty, rule.is_honoured or bool(rule.children)
 
         def check(value: Mapping[str, Any], path: str) -> Any:
             kept = {}
@@ -125,7 +130,10 @@ class Validator:
                 if checked is not _NOTHING:
                     kept[name] = checked
             if not kept and path:
-                return _NOTHING
+                if drops_empty:
+                    return _NOTHING
+                if not is_honoured:
+                    raise errors.unsupported_parameter(path)
             for name, wire_name in required:
                 if name not in kept:
                     raise errors.missing_parameter(f"{path}.{wire_name}" if path else wire_name)
@@ -135,15 +143,32 @@ class Validator:
 
     def _list(self, shape: Shape, rule: Rule) -> _Check:
         check_element = self._compile(shape.member, rule.below("[]"))
-        bounds = _Bounds.of(shape)
+        bounds, drops_empty = _Bounds.of(shape), self._codec.drops_empty
+        is_honoured = rule.is_honoured or bool(rule.children)
 
         def check(value: list[Any], path: str) -> Any:
             elements = (check_element(item, f"{path}.{index}") for index, item in enumerate(value, 1))
             kept = [element for element in elements if element is not _NOTHING]
             if not kept:
-                return _NOTHING
+                if drops_empty:
+                    return _NOTHING
+                if not is_honoured:
+                    raise errors.unsupported_parameter(path)
             bounds.check(len(kept), path, f"{len(kept)} elements")
             return kept
+
+        return check
+
+    def _map(self, shape: Shape, rule: Rule) -> _Check:
+        below = Rule(is_honoured=rule.is_honoured, keeps_empty=True)
+        check_key, check_value = self._compile(shape.key, below), self._compile(shape.value, below)
+        bounds = _Bounds.of(shape)
+
+        def check(value: Mapping[str, Any], path: str) -> Any:
+            if not rule.is_honoured:
+                raise errors.unsupported_parameter(path)
+            bounds.check(len(value), path, f"{len(value)} members")
+            return {check_key(key, path): check_value(item, f"{path}.{key[:100]}") for key, item in value.items()}
 
         return check
 
@@ -166,13 +191,17 @@ class _Bounds:
             raise errors.invalid_value_for(path, shown, f"The maximum is {self.maximum}.")
 
 
-def _scalar(shape: Shape, rule: Rule) -> _Check:
-    honoured, harmless, keeps_empty = rule.is_honoured, rule.harmless, rule.keeps_empty
+def _scalar(shape: Shape, rule: Rule, codec: Codec) -> _Check:
+    honoured, harmless = rule.is_honoured, rule.harmless
+    keeps_empty = rule.keeps_empty or not codec.drops_empty
     is_text = shape.type_name in ("string", "blob")
     # Ansible sends "LaunchPermission" for launchPermission; no enum of EC2's has two values that differ in
     # case only.
-    enum = {} if rule.has_own_code else {word.lower(): word for word in getattr(shape, "enum", ())}
+    fold = str.lower if codec.drops_empty else str
+    enum = {} if rule.has_own_code else {fold(word): word for word in getattr(shape, "enum", ())}
     bounds = _Bounds(minimum=None, maximum=None) if rule.has_own_code else _Bounds.of(shape)
+    # EC2 has a code for each kind of id that is out of form; the others say no more than that.
+    matches = patterns.find_match(shape) if codec.service != "ec2" and not rule.has_own_code else None
 
     def check(value: Any, path: str) -> Any:
         if value == "" and not keeps_empty:
@@ -182,12 +211,16 @@ def _scalar(shape: Shape, rule: Rule) -> _Check:
                 return _NOTHING
             raise errors.unsupported_parameter(path)
         if enum:
-            if value.lower() not in enum:
+            if fold(value) not in enum:
                 raise errors.invalid_value_for(path, value[:100])
-            return enum[value.lower()]
-        if value != "" and not isinstance(value, bool) and (is_text or isinstance(value, int | float)):
-            size = len(value) if is_text else value
-            bounds.check(size, path, f"{size} long" if is_text else value)
+            return enum[fold(value)]
+        if (value != "" or not codec.drops_empty) and not isinstance(value, bool):
+            if is_text or isinstance(value, int | float):
+                size = len(value) if is_text else value
+                bounds.check(size, path, f"{size} long" if is_text else value)
+            if matches is not None and not matches(value):
+                reason = "It must satisfy regular expression pattern: "
+                raise errors.invalid_value_for(path, value[:100], reason + shape.metadata["pattern"])
         return value
 
     return check

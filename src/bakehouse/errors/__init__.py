@@ -14,15 +14,22 @@ API", with status 400; the wording follows what EC2 is seen to answer, so that c
 messages keep working.
 """
 
+from collections.abc import Mapping
+
 
 class ApiError(Exception):
-    """An error a client is told about. ``message`` never holds a secret."""
+    """An error a client is told about. ``message`` never holds a secret.
 
-    def __init__(self, code: str, message: str, *, status: int = 400) -> None:
+    ``members`` are what the error's shape has besides the message (``Reason`` of rbin's); the query protocols
+    have no room for them.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 400, members: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.members = members or {}
 
 
 class PartError(Exception):
@@ -110,6 +117,16 @@ def unsupported_operation(message: str) -> ApiError:
 def malformed_query_string(message: str) -> ApiError:
     """The body or query string is not a well-formed set of parameters (EC2 documents 400, others 404)."""
     return ApiError("MalformedQueryString", message)
+
+
+def serialization_exception(message: str) -> ApiError:
+    """A body that is not the JSON document the operation takes. Source: seen from services that speak JSON."""
+    return ApiError("SerializationException", message)
+
+
+def unknown_route() -> ApiError:
+    """No operation has this method and path (404, as services with paths answer)."""
+    return ApiError("UnknownOperationException", "No operation has this method and path.", status=404)
 
 
 def missing_parameter(name: str) -> ApiError:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.models import OperationModel, Shape, get_operation_model, service_model
 from bakehouse.api.protocol import reader, writer
-from bakehouse.api.protocol.form import grow_tree
+from bakehouse.api.protocol.form import grow_tree, read_form
+from bakehouse.api.protocol.interface import Reply
 from bakehouse.api.protocol.scalars import escape, write_time_ms
 from bakehouse.errors import ApiError
 
+_CONTENT_TYPE = "text/xml;charset=UTF-8"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -30,7 +33,7 @@ def wire_name(name: str, member: Shape) -> str:
 class Ec2Query:
     """The codec of one service that speaks the EC2 query protocol."""
 
-    content_type = "text/xml;charset=UTF-8"
+    drops_empty = True
 
     def __init__(self, service: str) -> None:
         self.service = service
@@ -44,13 +47,17 @@ class Ec2Query:
         """Return a parameter's name as this protocol's clients know it, for messages."""
         return wire_name(name, member)
 
-    def parse(self, operation: str, pairs: Mapping[str, str]) -> dict[str, Any]:
-        """Read decoded parameters (without Action and Version) into what a boto3 user would pass."""
-        parameters = self._get_reader(operation)(grow_tree(dict(pairs)), "")
-        assert isinstance(parameters, dict)
-        return parameters
+    def read_action(self, request: HttpRequest) -> tuple[str, dict[str, str]]:
+        """Return the Action, and the other pairs."""
+        return read_form(request)
 
-    def serialize(self, operation: str, reply: Mapping[str, Any], request_id: str) -> bytes:
+    def parse(self, operation: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Read decoded pairs (without Action and Version) into what a boto3 user would pass."""
+        parsed = self._get_reader(operation)(grow_tree(dict(parameters)), "")
+        assert isinstance(parsed, dict)
+        return parsed
+
+    def serialize(self, operation: str, reply: Mapping[str, Any], request_id: str) -> Reply:
         """Write a reply as EC2 does."""
         pieces = [
             f'{_DECLARATION}<{operation}Response xmlns="{self._namespace}">',
@@ -58,15 +65,20 @@ class Ec2Query:
         ]
         self._get_writer(operation)(reply, pieces.append)
         pieces.append(f"</{operation}Response>")
-        return "".join(pieces).encode()
+        return _reply(200, "".join(pieces), request_id)
 
-    def serialize_error(self, error: ApiError, request_id: str) -> bytes:
+    def translate(self, error: ApiError) -> ApiError:
+        """Return the error itself: the gateway speaks EC2's codes."""
+        return error
+
+    def serialize_error(self, error: ApiError, request_id: str) -> Reply:
         """Write EC2's error document."""
-        return (
+        body = (
             f"{_DECLARATION}<Response><Errors><Error><Code>{escape(error.code)}</Code>"
             f"<Message>{escape(error.message)}</Message></Error></Errors>"
             f"<RequestID>{request_id}</RequestID></Response>"
-        ).encode()
+        )
+        return _reply(error.status, body, request_id)
 
     def _compile_reader(self, operation: str) -> reader.Read:
         return reader.compile_input(self._readers, get_operation_model(self.service, operation))
@@ -77,3 +89,7 @@ class Ec2Query:
             # Operations without a result answer so; SDKs ignore it, people who use curl do not.
             return lambda _reply, append: append("<return>true</return>")
         return self._writers.compile_members(model.output_shape)
+
+
+def _reply(status: int, body: str, request_id: str) -> Reply:
+    return Reply(status=status, body=body.encode(), content_type=_CONTENT_TYPE, request_id=request_id)

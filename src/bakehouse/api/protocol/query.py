@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.models import OperationModel, Shape, get_operation_model, service_model
-from bakehouse.api.protocol import reader, writer
-from bakehouse.api.protocol.form import grow_tree
+from bakehouse.api.protocol import codes, reader, writer
+from bakehouse.api.protocol.form import grow_tree, read_form
+from bakehouse.api.protocol.interface import Reply
 from bakehouse.api.protocol.scalars import escape, write_time_s
 from bakehouse.errors import ApiError
 
+_CONTENT_TYPE = "text/xml"
 _SERVER_ERROR = 500
 
 
@@ -24,7 +27,7 @@ def wire_name(name: str, member: Shape) -> str:
 class Query:
     """The codec of one service that speaks the AWS query protocol."""
 
-    content_type = "text/xml"
+    drops_empty = True
 
     def __init__(self, service: str) -> None:
         self.service = service
@@ -38,13 +41,17 @@ class Query:
         """Return a parameter's name as this protocol's clients know it, for messages."""
         return wire_name(name, member)
 
-    def parse(self, operation: str, pairs: Mapping[str, str]) -> dict[str, Any]:
-        """Read decoded parameters (without Action and Version) into what a boto3 user would pass."""
-        parameters = self._get_reader(operation)(grow_tree(dict(pairs)), "")
-        assert isinstance(parameters, dict)
-        return parameters
+    def read_action(self, request: HttpRequest) -> tuple[str, dict[str, str]]:
+        """Return the Action, and the other pairs."""
+        return read_form(request)
 
-    def serialize(self, operation: str, reply: Mapping[str, Any], request_id: str) -> bytes:
+    def parse(self, operation: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Read decoded pairs (without Action and Version) into what a boto3 user would pass."""
+        parsed = self._get_reader(operation)(grow_tree(dict(parameters)), "")
+        assert isinstance(parsed, dict)
+        return parsed
+
+    def serialize(self, operation: str, reply: Mapping[str, Any], request_id: str) -> Reply:
         """Write a reply; an operation without a result has no Result element."""
         pieces = [f'<{operation}Response xmlns="{self._namespace}">']
         if write := self._get_writer(operation):
@@ -53,16 +60,21 @@ class Query:
             pieces.append(f"</{operation}Result>")
         pieces.append(f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>")
         pieces.append(f"</{operation}Response>\n")
-        return "".join(pieces).encode()
+        return _reply(200, "".join(pieces), request_id)
 
-    def serialize_error(self, error: ApiError, request_id: str) -> bytes:
+    def translate(self, error: ApiError) -> ApiError:
+        """Return the error in the words of STS and IAM."""
+        return codes.translate(self.service, codes.QUERY, error)
+
+    def serialize_error(self, error: ApiError, request_id: str) -> Reply:
         """Write the query protocol's error document."""
         fault = "Receiver" if error.status >= _SERVER_ERROR else "Sender"
-        return (
+        body = (
             f'<ErrorResponse xmlns="{self._namespace}"><Error><Type>{fault}</Type>'
             f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
             f"<RequestId>{request_id}</RequestId></ErrorResponse>\n"
-        ).encode()
+        )
+        return _reply(error.status, body, request_id)
 
     def _compile_reader(self, operation: str) -> reader.Read:
         return reader.compile_input(self._readers, get_operation_model(self.service, operation))
@@ -70,3 +82,7 @@ class Query:
     def _compile_writer(self, operation: str) -> writer.Write | None:
         model: OperationModel = get_operation_model(self.service, operation)
         return self._writers.compile_members(model.output_shape) if model.output_shape else None
+
+
+def _reply(status: int, body: str, request_id: str) -> Reply:
+    return Reply(status=status, body=body.encode(), content_type=_CONTENT_TYPE, request_id=request_id)

@@ -39,6 +39,8 @@ class Compiler:
             return self._compile_structure(shape)
         if shape.type_name == "list":
             return self._compile_list(shape)
+        if shape.type_name == "map":
+            return self._compile_map(shape)
         return _compile_scalar(shape)
 
     def _compile_structure(self, shape: Shape) -> Read:
@@ -81,6 +83,26 @@ class Compiler:
             numbered = sorted((_index(name, path), name) for name in node if name)
             elements = (read_element(_child(node, name), f"{path}.{name}") for _, name in numbered)
             return [element for element in elements if element is not ABSENT]
+
+        return read
+
+    def _compile_map(self, shape: Shape) -> Read:
+        names = shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")
+        read_key, read_value = self.compile(shape.key), self.compile(shape.value)
+
+        def read(node: Node, path: str) -> object:
+            inner = node.get("entry", {})
+            assert isinstance(inner, dict)
+            if unknown := next((name for name in node if name != "entry"), None):
+                raise errors.unknown_parameter(f"{path}.{unknown}")
+            found: dict[object, object] = {}
+            for _, number in sorted((_index(name, path), name) for name in inner if name):
+                entry, entry_path = _child(inner, number), f"{path}.entry.{number}"
+                if set(entry) != set(names):
+                    raise errors.invalid_value_for(entry_path, "", f"It must have {' and '.join(names)}.")
+                key = read_key(_child(entry, names[0]), entry_path)
+                found[key] = read_value(_child(entry, names[1]), entry_path)
+            return found
 
         return read
 

@@ -51,6 +51,8 @@ class Compiler:
             return self._compile_structure(shape, tag)
         if shape.type_name == "list":
             return self._compile_list(shape, tag)
+        if shape.type_name == "map":
+            return self._compile_map(shape, tag)
         words = list(getattr(shape, "enum", ())) if shape.type_name == "string" else []
         known = [True, False] if shape.type_name == "boolean" else words
         return _compile_scalar(self._texts[shape.type_name], tag, known)
@@ -74,6 +76,22 @@ class Compiler:
             append(start)
             for item in value:
                 write_item(item, append)
+            append(end)
+
+        return write
+
+    def _compile_map(self, shape: Shape, tag: str) -> Write:
+        write_key = self._compile(shape.key, shape.key.serialization.get("name", "key"))
+        write_value = self._compile(shape.value, shape.value.serialization.get("name", "value"))
+        start, end = f"<{tag}>", f"</{tag}>"
+
+        def write(value: Mapping[str, Any], append: Append) -> None:
+            append(start)
+            for key, item in value.items():
+                append("<entry>")
+                write_key(key, append)
+                write_value(item, append)
+                append("</entry>")
             append(end)
 
         return write
