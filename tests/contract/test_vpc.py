@@ -383,3 +383,26 @@ def test_a_guest_is_seen_to_answer_until_its_network_or_its_machine_is_down(host
     assert network.find_answering(both) == {first.interface.interface_id}
     first.kill()
     assert network.find_answering(both) == set()
+
+
+def test_a_public_address_changes_and_moves_under_running_machines(
+    network: VpcNetwork, one: FakeGuest, two: FakeGuest
+) -> None:
+    groups, elastic = [group(tcp(PORT)), group(group_id=OTHER_GROUP)], "127.201.1.200"
+    first, second = interface(10), interface(11, GROUP)
+    try:
+        network.restore(groups, [first, second])
+        with socket.create_connection(("127.201.1.10", PORT), timeout=5) as client:
+            client.sendall(b"a")
+            assert client.recv(100)
+            network.restore(groups, [replace(first, public_ip=elastic), second])
+            assert talk(elastic, PORT) == "one 198.51.100.1 hi"
+            assert talk("127.201.1.10", PORT) == "refused"
+            assert client.recv(100) == b"", "a connection over the address that is gone ends"
+        network.restore(groups, [replace(second, public_ip=elastic), first])
+        assert talk(elastic, PORT) == "two 198.51.100.1 hi"
+        assert talk("127.201.1.10", PORT) == "one 198.51.100.1 hi"
+        assert talk("127.201.1.11", PORT) == "refused"
+        assert dict(network.endpoints(second.interface_id)) == {PORT: PORT}
+    finally:
+        network.restore(groups, [first, interface(11, OTHER_GROUP)])

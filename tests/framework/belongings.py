@@ -15,12 +15,15 @@ class Belongings:
     """Ids and names by kind. ``instance`` runs; ``volume`` is available; ``image`` is private."""
 
     account_id: str
+    address_association: str
     attached_volume: str
+    elastic_address: str
     image: str
     instance: str
     key_pair: str
     key_pair_name: str
     network_interface: str
+    public_ip: str
     security_group: str
     security_group_name: str
     security_group_rule: str
@@ -50,8 +53,13 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
     ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAIT)
     mapping = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}
     own_image = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", BlockDeviceMappings=[mapping])["ImageId"]
+    address = ec2.allocate_address()
+    association_id = ec2.associate_address(AllocationId=address["AllocationId"], InstanceId=instance["InstanceId"])[
+        "AssociationId"
+    ]
     ids = {
         "attached_volume": instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"],
+        "elastic_address": address["AllocationId"],
         "image": own_image,
         "instance": instance["InstanceId"],
         "key_pair": pair["KeyPairId"],
@@ -64,7 +72,14 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         "vpc": instance["VpcId"],
     }
     ec2.create_tags(Resources=list(ids.values()), Tags=[{"Key": name, "Value": name}])
-    return Belongings(account_id=keys.account_id, key_pair_name=name, security_group_name=name, **ids)
+    return Belongings(
+        account_id=keys.account_id,
+        address_association=association_id,
+        key_pair_name=name,
+        public_ip=address["PublicIp"],
+        security_group_name=name,
+        **ids,
+    )
 
 
 def _launch(ec2: Any, image_id: str, key_name: str, group_id: str) -> dict[str, Any]:

@@ -14,6 +14,9 @@ EC2 = [each for each in discover() if each.service == "ec2"]
 
 # What a parameter of this name (its last member) names; by operation where that is something else.
 KINDS = {
+    "AllocationId": "elastic_address",
+    "AllocationIds": "elastic_address",
+    "AssociationId": "address_association",
     "GroupId": "security_group",
     "GroupIds": "security_group",
     "GroupName": "security_group_name",
@@ -27,6 +30,10 @@ KINDS = {
     "KeyNames": "key_pair_name",
     "KeyPairId": "key_pair",
     "KeyPairIds": "key_pair",
+    "NetworkInterfaceId": "network_interface",
+    "NetworkInterfaceIds": "network_interface",
+    "PublicIp": "public_ip",
+    "PublicIps": "public_ip",
     "SecurityGroupIds": "security_group",
     "SecurityGroupRuleIds": "security_group_rule",
     "SecurityGroups": "security_group_name",
@@ -41,6 +48,7 @@ KINDS = {
     "VpcIds": "vpc",
 }
 TAGGABLE = [
+    "elastic_address",
     "image",
     "instance",
     "key_pair",
@@ -58,6 +66,7 @@ NO_RESOURCE = {
     "DeviceName",
     "Group",
     "Name",
+    "NetworkBorderGroup",
     "OwnerIds",
     "RegionNames",
     "RootDeviceName",
@@ -86,6 +95,9 @@ BESIDE = {
     "IpPermissions": ("IpPermissions[].IpProtocol", "-1"),
 }
 UNKNOWN_IDS = {
+    "address_association": "eipassoc-00000000000000001",
+    "elastic_address": "eipalloc-00000000000000001",
+    "public_ip": "127.0.0.1",
     "image": "ami-00000000000000001",
     "instance": "i-00000000000000001",
     "key_pair": "key-00000000000000001",
@@ -145,6 +157,10 @@ def request_for(naming: Naming, resource: str, own: Belongings) -> dict[str, Any
     top = naming.path.partition("[")[0]
     if naming.operation == "RunInstances":
         request["ImageId"] = own.image
+    if naming.operation == "AssociateAddress" and top in ("InstanceId", "NetworkInterfaceId"):
+        request["AllocationId"] = own.elastic_address
+    elif naming.operation == "AssociateAddress":
+        request["InstanceId"] = own.instance
     if (naming.operation, top) == ("DetachVolume", "InstanceId"):
         request["VolumeId"] = own.attached_volume
     if top not in ("GroupId", "GroupName") and naming.operation.startswith(("Authorize", "Revoke")):

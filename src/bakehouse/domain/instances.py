@@ -171,6 +171,7 @@ def _interface_row(session: Session, instance: Instance, request: LaunchRequest)
         mac_address=addresses.new_mac_address(),
         private_ip=vpcs.allocate_private_ip(session, request.subnet, request.private_ip),
         public_ip=addresses.allocate_public_ip(session, public) if public else None,
+        associates_public_ip=public is not None,
         description=request.interface_description,
         groups=[
             InterfaceGroup(group_id=group.group_id, position=position) for position, group in enumerate(request.groups)
@@ -206,6 +207,7 @@ def visible(session: Session, account_id: str, instance_ids: Sequence[str] = ())
         .where(Instance.account_id == account_id)
         .options(
             joinedload(Instance.interface).selectinload(NetworkInterface.groups),
+            joinedload(Instance.interface).joinedload(NetworkInterface.elastic_address),
             selectinload(Instance.volumes),
         )
         .order_by(Instance.launched_at, Instance.reservation_id, Instance.ami_launch_index)
@@ -278,6 +280,10 @@ def set_state(
 def release(session: Session, instance: Instance) -> None:
     """Give back what a terminated instance held: addresses, group memberships, uid, kept volumes."""
     if instance.interface is not None:
+        elastic = instance.interface.elastic_address
+        if elastic is not None:
+            elastic.interface = elastic.association_id = None
+            session.flush()
         session.delete(instance.interface)
     instance.uid_number = None
     for volume in instance.volumes:

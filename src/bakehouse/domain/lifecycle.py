@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Instance, now
-from bakehouse.domain import addresses, instance_types
+from bakehouse.domain import elastic_addresses, instance_types
 from bakehouse.domain.instances import State, check_capacity, set_state, user_request_reason
 from bakehouse.errors import ApiError
 
@@ -55,7 +55,6 @@ def start(
     *,
     memory_mib: int,
     public_network: IPv4Network,
-    wants_public: bool,
 ) -> list[Instance]:
     """Move to ``pending``; returns those that change (a running instance stays as it is)."""
     for instance in instances:
@@ -66,8 +65,8 @@ def start(
         check_capacity(session, instance_types.get_instance_type(instance.instance_type), 1, memory_mib)
         set_state(instance, State.PENDING)
         instance.launched_at = now()
-        if wants_public and instance.interface is not None and instance.interface.public_ip is None:
-            instance.interface.public_ip = addresses.allocate_public_ip(session, public_network)
+        if instance.interface is not None:
+            elastic_addresses.give_automatic(session, instance.interface, public_network)
         session.flush()
     return changed
 

@@ -124,7 +124,7 @@ def leave_network(host: Host, instance_id: str) -> None:
 
 
 def mark_stopped(host: Host, instance_id: str) -> None:
-    """Stopped: the public address goes back, as EC2's does."""
+    """Stopped: the automatic public address goes back, as EC2's does; an elastic one stays."""
     with host.database.transaction() as session:
         instance = instances.get_any(session, instance_id)
         if instance.state == State.STOPPING:
@@ -135,8 +135,9 @@ def mark_stopped(host: Host, instance_id: str) -> None:
                 message=instance.state_reason_message,
                 transition=instance.state_transition_reason,
             )
-        if instance.state == State.STOPPED and instance.interface is not None:
-            instance.interface.public_ip = None
+        interface = instance.interface
+        if instance.state == State.STOPPED and interface is not None and interface.elastic_address is None:
+            interface.public_ip = None
 
 
 def delete_files(host: Host, instance_id: str) -> None:

@@ -61,10 +61,13 @@ def start_machine(host: Host, instance_id: str) -> None:
             if instance.state != State.PENDING:
                 return
             machine_spec = specs.machine_spec(host, instance)
-            interface_spec = specs.interface_spec(session, instance)
+            vpc_id = instance.vpc_id
         # Known to the network before the lock is free again: nobody then takes the VPC for an idle one.
-        with host.locks[interface_spec.vpc_id]:
-            network = ensure_network(host, interface_spec.vpc_id)
+        with host.locks[vpc_id]:
+            network = ensure_network(host, vpc_id)
+            # Read under the lock: whoever changes groups or addresses afterwards finds the interface described.
+            with host.database.transaction(mutates=False) as session:
+                interface_spec = specs.interface_spec(session, instances.get_any(session, instance_id))
             if host.machines.find(instance_id) is not None:
                 network.adopt_interface(interface_spec)
                 return

@@ -7,7 +7,7 @@ from bakehouse.database.models import Instance, NetworkInterface, SecurityGroup,
 from bakehouse.database.session import Database
 from bakehouse.domain import tags, vpcs
 from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata
-from bakehouse.network.names import private_dns_name
+from bakehouse.network.names import private_dns_name, public_dns_name
 
 
 def find_metadata(database: Database, vpc_id: str, private_ip: str) -> InstanceMetadata | None:
@@ -44,7 +44,7 @@ def _describe(session: Session, interface: NetworkInterface) -> InstanceMetadata
         private_ip=interface.private_ip,
         private_dns_name=private_dns_name(interface.private_ip, instance.region),
         public_ip=interface.public_ip,
-        public_dns_name=None,
+        public_dns_name=public_dns_name(interface.public_ip, instance.region) if interface.public_ip else None,
         groups=_groups(session, interface),
         key_name=instance.key_name,
         public_key=instance.public_key,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from sqlalchemy import select
 
 from bakehouse.database.models import Instance, Volume
+from bakehouse.domain import instances
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.hypervisor.disk_server import end_leftover_disk_servers
@@ -54,7 +55,6 @@ def adopt_running(host: Host) -> None:
     """Reattach to the machines of running instances: network, firewall, watch; note those that ended."""
     with host.database.transaction(mutates=False) as session:
         running = session.scalars(select(Instance).where(Instance.state == State.RUNNING)).all()
-        interfaces = {one.instance_id: specs.interface_spec(session, one) for one in running if one.interface}
     alive = set(host.machines.all_running())
     for instance in running:
         if instance.instance_id not in alive:
@@ -62,12 +62,23 @@ def adopt_running(host: Host) -> None:
             continue
         try:
             with host.locks[instance.vpc_id]:
-                network = ensure_network(host, instance.vpc_id)
-                network.adopt_interface(interfaces[instance.instance_id])
+                if not _adopt_interface(host, instance.instance_id):
+                    continue
             watch_machine(host, instance.instance_id)
         except PartError:
             _log.exception("could not reattach to %s", instance.instance_id)
     capture.thaw_all(host, [one for one in running if one.instance_id in alive])
+
+
+def _adopt_interface(host: Host, instance_id: str) -> bool:
+    """Describe a running machine's interface as its rows are now; False when it is being ended meanwhile."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        if instance.state != State.RUNNING:
+            return False
+        interface = specs.interface_spec(session, instance)
+    ensure_network(host, interface.vpc_id).adopt_interface(interface)
+    return True
 
 
 def remove_orphan_files(host: Host) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.operations.instance_items import block_device_item, group_items
+from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Instance, InterfaceGroup
 from bakehouse.domain import instance_types, instances, launch_request, security_groups
@@ -102,13 +103,7 @@ def _set_groups(context: RequestContext, instance: Instance, group_ids: list[str
     instance.interface.groups.extend(
         InterfaceGroup(group_id=group.group_id, position=position) for position, group in enumerate(groups)
     )
-    context.host.enqueue(
-        context.session,
-        "apply_firewall",
-        instance.vpc_id,
-        key=instance.vpc_id,
-        workflow_id=f"apply_firewall-{instance.vpc_id}-{instances.new_token()}",
-    )
+    apply_network(context, instance.vpc_id)
 
 
 def _setter(column: str) -> Callable[[RequestContext, Instance, Any], None]:

@@ -6,7 +6,7 @@ from typing import Any
 from bakehouse.database.models import Instance, NetworkInterface, Volume
 from bakehouse.domain import instance_types
 from bakehouse.domain.instances import STATE_CODES, State
-from bakehouse.network.names import private_dns_name
+from bakehouse.network.names import private_dns_name, public_dns_name
 
 Item = dict[str, Any]
 
@@ -38,23 +38,30 @@ def block_device_item(volume: Volume) -> Item:
     }
 
 
-def _association(interface: NetworkInterface) -> Item | None:
+def association_item(interface: NetworkInterface) -> Item | None:
+    """The association of an interface with its public address, elastic or not."""
     if interface.public_ip is None:
         return None
-    return {"IpOwnerId": "amazon", "PublicDnsName": "", "PublicIp": interface.public_ip}
+    owner = "amazon" if interface.elastic_address is None else interface.elastic_address.account_id
+    return {"IpOwnerId": owner, "PublicDnsName": public_name(interface), "PublicIp": interface.public_ip}
+
+
+def public_name(interface: NetworkInterface) -> str:
+    """The name that guests of the VPC know a public address by; empty without one."""
+    return public_dns_name(interface.public_ip, interface.region) if interface.public_ip else ""
 
 
 def interface_item(interface: NetworkInterface, group_names: dict[str, str], source_dest_check: bool) -> Item:
     """The InstanceNetworkInterface shape."""
     dns_name = private_dns_name(interface.private_ip, interface.region)
     address = {
-        "Association": _association(interface),
+        "Association": association_item(interface),
         "Primary": True,
         "PrivateDnsName": dns_name,
         "PrivateIpAddress": interface.private_ip,
     }
     return {
-        "Association": _association(interface),
+        "Association": association_item(interface),
         "Attachment": {
             "AttachTime": interface.attached_at,
             "AttachmentId": interface.attachment_id,
@@ -128,6 +135,7 @@ def _network_members(instance: Instance, interface: NetworkInterface, group_name
         "NetworkInterfaces": [interface_item(interface, group_names, instance.source_dest_check)],
         "PrivateDnsName": private_dns_name(interface.private_ip, interface.region),
         "PrivateIpAddress": interface.private_ip,
+        "PublicDnsName": public_name(interface),
         "PublicIpAddress": interface.public_ip,
         "SecurityGroups": group_items(interface, group_names),
         "SourceDestCheck": instance.source_dest_check,

@@ -8,10 +8,11 @@ from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.operations import block_devices
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
+from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Instance
-from bakehouse.domain import instances, launch_request, lifecycle, security_groups, tags, vpcs
+from bakehouse.domain import instances, launch_request, lifecycle, security_groups, tags
 from bakehouse.errors import ApiError
 
 _TAGGED = ("instance", "volume", "network-interface")
@@ -77,7 +78,8 @@ def run_instances(context: RequestContext, request: Parameters) -> Reply:
     for instance in launched:
         _tag(context, instance, request.get("TagSpecifications", []))
         _enqueue(context, "launch_instance", instance.instance_id)
-    _apply_firewall(context, launched)
+    # Groups that refer to the new instances' groups must learn their addresses.
+    apply_network(context, launch.subnet.vpc_id)
     return _reservation(context, launched)
 
 
@@ -116,18 +118,6 @@ def _enqueue(context: RequestContext, workflow: str, instance_id: str, *argument
         key=instance_id,
         workflow_id=f"{workflow}-{instance_id}-{instances.new_token()}",
     )
-
-
-def _apply_firewall(context: RequestContext, changed: Sequence[Instance]) -> None:
-    """Groups that refer to the changed instances' groups must learn their addresses."""
-    for vpc_id in {instance.vpc_id for instance in changed}:
-        context.host.enqueue(
-            context.session,
-            "apply_firewall",
-            vpc_id,
-            key=vpc_id,
-            workflow_id=f"apply_firewall-{vpc_id}-{instances.new_token()}",
-        )
 
 
 def _reservation(context: RequestContext, members: Sequence[Instance]) -> Reply:
@@ -240,17 +230,14 @@ def stop_instances(context: RequestContext, request: Parameters) -> Reply:
 def start_instances(context: RequestContext, request: Parameters) -> Reply:
     """Boot stopped instances again, with a new public address if they had one."""
     members, previous = _selected(context, request)
-    for instance in members:
-        subnet = vpcs.get_subnet(context.session, context.account_id, instance.subnet_id)
-        started = lifecycle.start(
-            context.session,
-            [instance],
-            memory_mib=context.host.memory_mib,
-            public_network=context.host.settings.public_network,
-            wants_public=subnet.map_public_ip_on_launch,
-        )
-        for one in started:
-            _enqueue(context, "start_instance", one.instance_id)
+    started = lifecycle.start(
+        context.session,
+        members,
+        memory_mib=context.host.memory_mib,
+        public_network=context.host.settings.public_network,
+    )
+    for instance in started:
+        _enqueue(context, "start_instance", instance.instance_id)
     return {"StartingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}
 
 

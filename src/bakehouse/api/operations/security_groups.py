@@ -8,10 +8,11 @@ from typing import Any
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import SecurityGroup, SecurityGroupRule
-from bakehouse.domain import instances, security_groups, tags, vpcs
+from bakehouse.domain import security_groups, tags, vpcs
 from bakehouse.domain.security_groups import RuleData
 
 _PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
@@ -20,16 +21,6 @@ _MAX_PORT = 65535
 _MAX_PROTOCOL = 255
 # ipaddress also takes netmasks and zones, which EC2 does not.
 _CIDR = re.compile(r"[0-9a-fA-F:.]+/[0-9]{1,3}")
-
-
-def _apply(context: RequestContext, group: SecurityGroup) -> None:
-    context.host.enqueue(
-        context.session,
-        "apply_firewall",
-        group.vpc_id,
-        key=group.vpc_id,
-        workflow_id=f"apply_firewall-{group.vpc_id}-{instances.new_token()}",
-    )
 
 
 @operation(
@@ -57,7 +48,7 @@ def delete_security_group(context: RequestContext, request: Parameters) -> Reply
     """Delete a group that is not in use."""
     group = _group(context, request)
     security_groups.delete(context.session, group)
-    _apply(context, group)
+    apply_network(context, group.vpc_id)
     return {"Return": True, "GroupId": group.group_id}
 
 
@@ -282,7 +273,7 @@ def _authorize(context: RequestContext, request: Parameters, *, is_egress: bool)
     own = tags.tags_for(request.get("TagSpecifications"), "security-group-rule")
     for rule in added:
         tags.put_tags(context.session, context.account_id, rule.rule_id, "security-group-rule", own)
-    _apply(context, group)
+    apply_network(context, group.vpc_id)
     return {"Return": True, "SecurityGroupRules": [_rule_item(rule, own) for rule in added]}
 
 
@@ -293,7 +284,7 @@ def _revoke(context: RequestContext, request: Parameters, *, is_egress: bool) ->
     if not unwanted and not rule_ids:
         raise errors.missing_parameter("IpPermissions")
     revoked = security_groups.revoke(context.session, group, is_egress=is_egress, unwanted=unwanted, rule_ids=rule_ids)
-    _apply(context, group)
+    apply_network(context, group.vpc_id)
     return {"Return": True, "RevokedSecurityGroupRules": [_revoked_item(rule) for rule in revoked]}
 
 

@@ -8,6 +8,7 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.domain import (
+    elastic_addresses,
     images,
     instances,
     key_pairs,
@@ -26,6 +27,10 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
     prefix = resource_id.rpartition("-")[0]
     finders: dict[str, tuple[str, Callable[[], object]]] = {
         "ami": ("image", lambda: images.get_visible(session, account_id, resource_id)),
+        "eipalloc": (
+            "elastic-ip",
+            lambda: elastic_addresses.get(session, account_id, allocation_id=resource_id, public_ip=None),
+        ),
         "eni": ("network-interface", lambda: network_interfaces.get(session, account_id, resource_id)),
         "i": ("instance", lambda: instances.get(session, account_id, resource_id)),
         "key": ("key-pair", lambda: key_pairs.visible(session, account_id, ids=[resource_id])),

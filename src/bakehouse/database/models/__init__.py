@@ -7,6 +7,7 @@ Times are timezone-aware UTC. Sizes carry their unit in the name.
 """
 
 from bakehouse.database.models.accounts import AccessKey, Account, ClientToken, ServiceSecret
+from bakehouse.database.models.addresses import ElasticAddress, RestingAddress
 from bakehouse.database.models.base import Regional, Row, UtcDateTime, now
 from bakehouse.database.models.images import Image, LaunchPermission
 from bakehouse.database.models.instances import Instance
@@ -26,6 +27,7 @@ __all__ = [
     "AccessKey",
     "Account",
     "ClientToken",
+    "ElasticAddress",
     "Image",
     "Instance",
     "InterfaceGroup",
@@ -33,6 +35,7 @@ __all__ = [
     "LaunchPermission",
     "NetworkInterface",
     "Regional",
+    "RestingAddress",
     "Row",
     "SecurityGroup",
     "SecurityGroupRule",

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from bakehouse.database.models.base import Regional, Row, now
 
 if TYPE_CHECKING:
+    from bakehouse.database.models.addresses import ElasticAddress
     from bakehouse.database.models.instances import Instance
 
 
@@ -73,7 +74,11 @@ class SecurityGroupRule(Row):
 
 
 class NetworkInterface(Regional, Row):
-    """The primary network interface of an instance, with its private and public address."""
+    """The primary network interface of an instance, with its private and public address.
+
+    ``public_ip`` is its elastic address where it has one; else the one it is given, while its instance runs, because
+    ``associates_public_ip``.
+    """
 
     __tablename__ = "network_interfaces"
     interface_id: Mapped[str] = mapped_column(primary_key=True)
@@ -85,9 +90,11 @@ class NetworkInterface(Regional, Row):
     mac_address: Mapped[str]
     private_ip: Mapped[str]
     public_ip: Mapped[str | None] = mapped_column(unique=True)
+    associates_public_ip: Mapped[bool] = mapped_column(default=False)
     description: Mapped[str] = mapped_column(default="")
     attached_at: Mapped[datetime] = mapped_column(default=now)
     instance: Mapped["Instance"] = relationship(back_populates="interface")
+    elastic_address: Mapped["ElasticAddress | None"] = relationship(back_populates="interface", uselist=False)
     groups: Mapped[list["InterfaceGroup"]] = relationship(
         cascade="all, delete-orphan", order_by="InterfaceGroup.position"
     )
