@@ -39,7 +39,9 @@ KINDS = {
     "SecurityGroups": "security_group_name",
     "SnapshotId": "snapshot",
     "SnapshotIds": "snapshot",
+    "SourceImageId": "image",
     "SourceSecurityGroupName": "security_group_name",
+    "SourceSnapshotId": "snapshot",
     "SubnetId": "subnet",
     "SubnetIds": "subnet",
     "VolumeId": "volume",
@@ -85,6 +87,8 @@ LOOKS_LIKE_ONE = re.compile(r"(Ids?|Arns?|Names?|Groups?|Resources?)$")
 # What else a request needs before the service looks at the resource: path and value, an own resource by its kind.
 MORE: dict[str, dict[str, Any]] = {
     "AttachVolume": {"Device": "/dev/sdf"},
+    "CopyImage": {"SourceRegion": "us-east-1", "Name": "a copy"},
+    "CopySnapshot": {"SourceRegion": "us-east-1"},
     "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
     "CreateVolume": {"AvailabilityZone": "us-east-1a"},
     "RegisterImage": {"RootDeviceName": "/dev/sdf"},

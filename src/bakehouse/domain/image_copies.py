@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from bakehouse.database.models import Image, Snapshot
 from bakehouse.database.session import everywhere, in_region
 from bakehouse.domain import accounts, images, snapshots
+from bakehouse.errors import ApiError
+from bakehouse.errors import images as image_errors
 from bakehouse.ids import Prefix, new_id
 
 
@@ -29,6 +31,18 @@ def create_snapshot_copy(session: Session, account_id: str, source: Snapshot, de
     session.add(snapshot)
     session.flush()
     return snapshot
+
+
+def get_copyable(session: Session, account_id: str, image_id: str) -> Image:
+    """An available image the account may see, and whose snapshots it may read: its own, shared, or ``amazon``'s."""
+    image = images.get_launchable(session, account_id, image_id)
+    amazon = accounts.find_account(session, accounts.AMAZON_ALIAS)
+    if amazon is None or image.account_id != amazon.account_id:
+        try:
+            snapshots.visible(session, account_id, snapshots.snapshot_ids_of(image))
+        except ApiError:
+            raise image_errors.storage_not_readable() from None
+    return image
 
 
 def create_image_copy(session: Session, account_id: str, source: Image, *, name: str, description: str) -> Image:
