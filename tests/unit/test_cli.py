@@ -40,7 +40,7 @@ def announce(state: StateDirectory, *, pid: int | None = None) -> Endpoint:
     return endpoint
 
 
-def test_env_prints_the_four_exports_quoted_for_the_shell(state: StateDirectory) -> None:
+def test_env_prints_the_exports_quoted_for_the_shell(state: StateDirectory) -> None:
     announce(state)
     result = CliRunner().invoke(app, ["--state", str(state.root), "env"])
     assert result.exit_code == 0
@@ -48,6 +48,7 @@ def test_env_prints_the_four_exports_quoted_for_the_shell(state: StateDirectory)
         "export AWS_ENDPOINT_URL=http://127.0.0.1:4566",
         "export AWS_ACCESS_KEY_ID=AKIDX",
         """export AWS_SECRET_ACCESS_KEY='a b'"'"'c'""",
+        "export AWS_REGION=eu-north-1",
         "export AWS_DEFAULT_REGION=eu-north-1",
     ]
 

@@ -37,7 +37,8 @@ class Connection:
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
-            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,  # read by the newer SDKs (JavaScript, Go, Rust)
+            "AWS_DEFAULT_REGION": self.region,  # read by boto3 and the AWS CLI
         }
 
     def client(self, service: str = "ec2") -> Any:
