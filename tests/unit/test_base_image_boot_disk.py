@@ -82,6 +82,6 @@ def test_what_comes_after_ssh_is_nothing_that_ssh_itself_waits_for() -> None:
 
 def test_a_build_relies_on_no_directory_that_a_clone_does_not_have() -> None:
     """Git keeps no empty directories: what is made in one belongs to the finish script."""
-    directories = [path for path in recipe.tree().rglob("*") if path.is_dir()]
+    directories = [path for path in Path(str(recipe.tree())).rglob("*") if path.is_dir()]
     assert directories
     assert [path for path in directories if not any(path.iterdir())] == []
