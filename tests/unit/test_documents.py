@@ -11,7 +11,7 @@ from bakehouse.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_OF_A_CHECKOUT = {"test", "bench", "lock"}
+_OF_A_CHECKOUT = {"test", "bench", "lock", "compatibility"}
 _TWO_PAGES = 100
 
 

@@ -1,5 +1,6 @@
 """The launcher and the pins: in a copy of the checkout; programs that would change the host are replaced."""
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ PROGRAMS = {
     "bin/id": 'echo "$FAKE_UID"',
     "bin/dpkg-query": 'shift 2; for p; do [ "$p" = "$FAKE_MISSING" ] || echo "installed $p"; done',
     "bin/apt-get": 'echo "apt-get $*" >>"$JOURNAL"',
+    "bin/npm": 'echo "npm $1 in ${PWD#"$CHECKOUT/"}" >>"$JOURNAL"',
     "build/uv/bin/pip": '[ "$1" = config ] || echo pip >>"$JOURNAL"',
     "build/uv/bin/uv": """
 shift  # --no-progress
@@ -71,6 +73,7 @@ def checkout(tmp_path: Path) -> Checkout:
     for name in ("bakehouse", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     shutil.copytree(REQUIREMENTS, root / "requirements")
+    shutil.copytree(ROOT / "tests/clients/javascript", root / "tests/clients/javascript")
     for name, body in PROGRAMS.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +120,37 @@ def test_only_the_tests_ask_for_the_packages_of_tests(checkout: Checkout) -> Non
         assert f"missing: {package}\n" in result.stderr
 
 
+@pytest.mark.parametrize("selection", [(), ("-q",), ("tests/unit", "tests/clients/test_javascript.py"), ("tests",)])
+def test_the_tests_of_clients_bring_their_clients_once(checkout: Checkout, selection: tuple[str, ...]) -> None:
+    checkout.run("test", *selection)
+    assert checkout.take_journal()[-4:] == [
+        "pip",
+        "uv venv --clear",
+        "uv pip sync",
+        "npm ci in build/clients/javascript",
+    ]
+    checkout.run("test", *selection)
+    assert checkout.take_journal() == []
+
+
+@pytest.mark.parametrize("words", [("test", "tests/unit", "-k", "x"), ("bench",), ("env",)])
+def test_nothing_else_brings_clients(checkout: Checkout, words: tuple[str, ...]) -> None:
+    checkout.run(*words)
+    assert not [line for line in checkout.take_journal() if line.startswith("npm")]
+
+
+def test_clients_that_cannot_be_installed_are_told_and_tried_again(checkout: Checkout) -> None:
+    npm = checkout.root / "bin/npm"
+    working = npm.read_text()
+    npm.write_text("#!/bin/sh\necho no such package; exit 1\n")
+    failed = checkout.run("test")
+    assert failed.returncode == 1
+    assert "no such package" in failed.stderr
+    npm.write_text(working)
+    checkout.run("test")
+    assert checkout.take_journal()[-1].startswith("npm ci")
+
+
 def test_others_are_told_exactly_what_is_missing(checkout: Checkout) -> None:
     result = checkout.run("env", uid=1000, missing="slirp4netns")
     assert result.returncode == 1
@@ -140,7 +174,7 @@ def test_a_second_launcher_started_meanwhile_waits_and_finds_the_work_done(check
     assert checkout.take_journal().count("uv pip sync") == 1
 
 
-@pytest.mark.parametrize("name", ["setup", "build", "runtime", "dev"])
+@pytest.mark.parametrize("name", ["setup", "build", "runtime", "dev", "clients"])
 def test_pins_are_exact_hashed_and_name_no_registry_and_no_machine(name: str) -> None:
     text = (REQUIREMENTS / f"{name}.txt").read_text()
     assert "://" not in text
@@ -150,6 +184,14 @@ def test_pins_are_exact_hashed_and_name_no_registry_and_no_machine(name: str) ->
         if not block.startswith("#"):
             assert re.match(r"[a-z0-9-]+(\[[a-z,]+\])?==\S+ ;", block), block[:60]
             assert "--hash=sha256:" in block, block[:60]
+
+
+def test_pins_of_javascript_are_hashed_and_name_no_registry() -> None:
+    lock = json.loads((ROOT / "tests/clients/javascript/package-lock.json").read_text())
+    installed = {name: package for name, package in lock["packages"].items() if name}
+    assert installed
+    assert all(set(package) >= {"version", "integrity"} for package in installed.values())
+    assert not [name for name, package in installed.items() if "resolved" in package]
 
 
 def test_the_tests_run_with_the_very_versions_the_service_runs_with() -> None:

@@ -1,0 +1,50 @@
+"""The pages of docs/clients whose code needs no real guest, run word for word."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.framework.pages import CLIENTS, ROOT, read_page, require, run, run_shell, variables_for, write_files
+from tests.framework.service import Service
+
+pytestmark = pytest.mark.programs
+
+
+@pytest.fixture
+def shell(service: Service, image_id: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of a user's shell; there is one base image."""
+    return variables_for(service, tmp_path)
+
+
+def test_the_aws_cli(shell: dict[str, str], service: Service, tmp_path: Path) -> None:
+    printed = run_shell(read_page("aws-cli"), at=tmp_path, variables=shell)
+    assert printed.splitlines()[-1] == service.administrator.account_id
+
+
+def test_boto3(shell: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(read_page("boto3").blocks["python"])
+    run([sys.executable, "page.py"], at=tmp_path, variables=shell)
+
+
+def test_the_aws_sdk_for_javascript(shell: dict[str, str], tmp_path: Path) -> None:
+    require("node")
+    page = read_page("javascript")
+    write_files(page, tmp_path)
+    (tmp_path / "node_modules").symlink_to(CLIENTS / "javascript/node_modules")
+    printed = run_shell(page, at=tmp_path, variables=shell).splitlines()
+    assert [line.partition(" ")[0] for line in printed] == ["running", "available"]
+
+
+def test_the_variables_of_the_first_page(shell: dict[str, str], tmp_path: Path) -> None:
+    script = read_page("README").blocks["sh"] + "aws sts get-caller-identity"
+    bare = {name: value for name, value in shell.items() if not name.startswith("AWS_")}
+    run(["sh", "-euc", script], at=tmp_path, variables=bare)
+
+
+def test_every_page_is_run_or_says_that_it_is_not() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    is_run: Callable[[str], bool] = lambda name: f'read_page("{name}")' in tests  # noqa: E731
+    for page in (ROOT / "docs/clients").glob("*.md"):
+        assert is_run(page.stem) or "not run here" in page.read_text(), page.name
