@@ -1,5 +1,6 @@
 """The pages of docs/clients whose code needs no real guest, run word for word."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,22 @@ def test_the_aws_sdk_for_javascript(shell: dict[str, str], tmp_path: Path) -> No
     (tmp_path / "node_modules").symlink_to(CLIENTS / "javascript/node_modules")
     printed = run_shell(page, at=tmp_path, variables=shell).splitlines()
     assert [line.partition(" ")[0] for line in printed] == ["running", "available"]
+
+
+def test_ansible_twice_and_the_second_time_nothing_changes(shell: dict[str, str], tmp_path: Path) -> None:
+    require("ansible-playbook")
+    page = read_page("ansible")
+    write_files(page, tmp_path)
+    first, second = (run_shell(page, at=tmp_path, variables=shell) for _ in range(2))
+    tasks = page.files["bake.yml"].count("- name:")
+    assert recap(first) == {"ok": tasks, "changed": tasks - 2, "unreachable": 0, "failed": 0, "skipped": 0}
+    assert recap(second) == {"ok": tasks - 1, "changed": 0, "unreachable": 0, "failed": 0, "skipped": 1}
+
+
+def recap(printed: str) -> dict[str, int]:
+    """Ansible's closing line, read."""
+    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", printed.splitlines()[-2])}
+    return {name: counts[name] for name in ("ok", "changed", "unreachable", "failed", "skipped")}
 
 
 def test_the_variables_of_the_first_page(shell: dict[str, str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # The clients that the launcher installs for the tests only.
 CLIENTS = ROOT / "build/clients"
 _BLOCK = re.compile(r"^(?:`([\w.-]+)`:\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
-_TIMEOUT_S = 900
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def variables_for(service: Service, home: Path) -> dict[str, str]:
     }
 
 
-def run(words: list[str], *, at: Path, variables: Mapping[str, str]) -> str:
+def run(words: list[str], *, at: Path, variables: Mapping[str, str], timeout_s: float = _TIMEOUT_S) -> str:
     """Run a program to its end; what it printed on both streams. Fails when it does."""
     done = subprocess.run(
         words,
@@ -76,16 +76,16 @@ def run(words: list[str], *, at: Path, variables: Mapping[str, str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     assert done.returncode == 0, f"{words}:\n{done.stdout[-8000:]}"
     return done.stdout
 
 
-def run_shell(page: Page, *, at: Path, variables: Mapping[str, str]) -> str:
+def run_shell(page: Page, *, at: Path, variables: Mapping[str, str], timeout_s: float = _TIMEOUT_S) -> str:
     """Run all of the page's shell code as one script."""
-    return run(["sh", "-euc", page.blocks["sh"]], at=at, variables=variables)
+    return run(["sh", "-euc", page.blocks["sh"]], at=at, variables=variables, timeout_s=timeout_s)
 
 
 def require(program: str) -> None:

@@ -1,4 +1,5 @@
-"""Machines that tests share: one service with the real base image, one guest that is up.
+"""Machines that tests share, those of tests/machine and of tests/clients: one service with the real base image,
+one guest that is up. A plugin (pyproject.toml), so that both directories get the same ones.
 
 The base image is built once per recipe and kept in build/, from where each run's service takes it.
 """
