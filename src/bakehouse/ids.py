@@ -19,6 +19,7 @@ class Prefix(StrEnum):
     NETWORK_ACL = "acl"
     NETWORK_INTERFACE = "eni"
     NETWORK_INTERFACE_ATTACHMENT = "eni-attach"
+    REPLACE_ROOT_VOLUME_TASK = "replacevol"
     RESERVATION = "r"
     ROUTE_TABLE = "rtb"
     SECURITY_GROUP = "sg"

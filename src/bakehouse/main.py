@@ -57,6 +57,7 @@ from bakehouse.workflows import (
     end_instance,
     launch_instance,
     machine_exited,
+    modify_volume,
     store_care,
     volumes,
 )
@@ -85,6 +86,7 @@ WORKFLOWS: dict[str, Callable[..., None]] = {
     "detach_volume": volumes.detach_volume,
     "launch_instance": launch_instance.launch_instance,
     "machine_exited": machine_exited.machine_exited,
+    "modify_volume": modify_volume.modify_volume,
     "reboot_instance": end_instance.reboot_instance,
     # Starting is launching: every step finds what is there already.
     "start_instance": launch_instance.launch_instance,

@@ -17,6 +17,7 @@ KINDS = {
     "AllocationId": "elastic_address",
     "AllocationIds": "elastic_address",
     "AssociationId": "address_association",
+    "ExcludeDataVolumeIds": "volume",
     "GroupId": "security_group",
     "GroupIds": "security_group",
     "GroupName": "security_group_name",

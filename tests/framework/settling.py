@@ -6,18 +6,23 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import Image, Instance, Snapshot, Volume
+from bakehouse.database.models import Image, Instance, ReplaceRootVolumeTask, Snapshot, Volume, VolumeModification
 from bakehouse.database.session import Database
 from bakehouse.settings import Settings
 from tests.framework.tiny_host import wait_for
 
-_UNSETTLED = ("pending", "stopping", "shutting-down", "creating", "deleting", "attaching", "detaching")
+_UNSETTLED = (
+    *("pending", "stopping", "shutting-down", "creating", "deleting", "attaching", "detaching"),
+    *("modifying", "optimizing", "in-progress", "failing"),
+)
 _STATES = (
     (Instance.instance_id, Instance.state),
     (Image.image_id, Image.state),
     (Snapshot.snapshot_id, Snapshot.state),
     (Volume.volume_id, Volume.state),
     (Volume.volume_id, Volume.attachment_state),
+    (VolumeModification.volume_id, VolumeModification.state),
+    (ReplaceRootVolumeTask.task_id, ReplaceRootVolumeTask.state),
 )
 
 

@@ -25,6 +25,16 @@ def running_id(mortal: MortalService, image_id: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def two_disks_id(mortal: MortalService, image_id: str) -> Iterator[str]:
+    """A running instance with a second volume."""
+    mapping = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}
+    instance_id = launch(mortal, image_id, BlockDeviceMappings=[mapping])
+    wait_until_settled(mortal.settings)
+    yield instance_id
+    terminate(mortal, instance_id)
+
+
+@pytest.fixture(scope="module")
 def stopped_id(mortal: MortalService, image_id: str) -> Iterator[str]:
     """A stopped one."""
     instance_id = launch(mortal, image_id)
@@ -107,4 +117,38 @@ def test_a_snapshot_is_whole_though_killed_there(mortal: MortalService, running_
         snapshot_id = mortal.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     assert mortal.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["State"] == "completed"
     assert_running(mortal, running_id)
+    assert_true(mortal)
+
+
+def test_a_set_of_snapshots_takes_these_steps_for_all_of_it_at_once(mortal: MortalService, two_disks_id: str) -> None:
+    mortal.forget_trace()
+    mortal.ec2.create_snapshots(InstanceSpecification={"InstanceId": two_disks_id})
+    wait_until_settled(mortal.settings)
+    assert steps_of(mortal, "capture_snapshot") == list(LIVE)
+
+
+@pytest.mark.parametrize("point", kill_points("capture_snapshot", "begin", "read_views"), ids=str)
+def test_a_set_of_snapshots_is_whole_though_killed_there(
+    mortal: MortalService, two_disks_id: str, point: KillPoint
+) -> None:
+    with mortal.killed_at(point):
+        reply = mortal.ec2.create_snapshots(InstanceSpecification={"InstanceId": two_disks_id})
+    ids = [one["SnapshotId"] for one in reply["Snapshots"]]
+    states = {one["State"] for one in mortal.ec2.describe_snapshots(SnapshotIds=ids)["Snapshots"]}
+    assert (len(ids), states) == (2, {"completed"})
+    assert_running(mortal, two_disks_id)
+    assert_true(mortal)
+
+
+@pytest.mark.parametrize("point", kill_points("capture_snapshot", "read_offline"), ids=str)
+def test_a_set_of_snapshots_of_a_stopped_instance_is_whole_though_killed_there(
+    mortal: MortalService, two_disks_id: str, point: KillPoint
+) -> None:
+    mortal.ec2.stop_instances(InstanceIds=[two_disks_id])
+    wait_until_settled(mortal.settings)
+    with mortal.killed_at(point):
+        reply = mortal.ec2.create_snapshots(InstanceSpecification={"InstanceId": two_disks_id})
+    ids = [one["SnapshotId"] for one in reply["Snapshots"]]
+    states = {one["State"] for one in mortal.ec2.describe_snapshots(SnapshotIds=ids)["Snapshots"]}
+    assert (len(ids), states) == (2, {"completed"})
     assert_true(mortal)

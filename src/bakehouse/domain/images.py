@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Account, Image, Instance, LaunchPermission, Volume, now
+from bakehouse.database.models import Account, Image, Instance, LaunchPermission, Snapshot, Volume, now
 from bakehouse.database.session import region_of
 from bakehouse.domain import block_devices, snapshots, tags, volume_types
 from bakehouse.domain.accounts import AMAZON_ALIAS
@@ -243,6 +243,16 @@ def complete(session: Session, image_id: str) -> None:
     image = session.get_one(Image, image_id)
     if image.state == PENDING:
         image.state = AVAILABLE
+        image.block_device_mappings = [_fitting(session, mapping) for mapping in image.block_device_mappings]
+
+
+def _fitting(session: Session, mapping: dict[str, Any]) -> dict[str, Any]:
+    """The mapping with a volume no smaller than its snapshot, should that have grown after the request."""
+    ebs = mapping.get("Ebs", {})
+    snapshot = session.get(Snapshot, ebs["SnapshotId"]) if "SnapshotId" in ebs else None
+    if snapshot is None or ebs.get("VolumeSize", 0) >= snapshot.volume_size_gib:
+        return mapping
+    return {**mapping, "Ebs": {**ebs, "VolumeSize": snapshot.volume_size_gib}}
 
 
 def fail(session: Session, image_id: str, code: str, message: str) -> None:

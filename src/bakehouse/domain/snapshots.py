@@ -60,6 +60,22 @@ def create(session: Session, account_id: str, volume: Volume, description: str) 
     return snapshot
 
 
+def create_set(session: Session, instance: Instance, volumes: Sequence[Volume], description: str) -> list[Snapshot]:
+    """Write the pending snapshots of several volumes of an instance, to be taken at one instant."""
+    taken = [create(session, instance.account_id, volume, description) for volume in volumes]
+    for snapshot in taken:
+        snapshot.set_id, snapshot.started_at = taken[0].snapshot_id, taken[0].started_at
+    return taken
+
+
+def taken_with(session: Session, snapshot_id: str) -> list[str]:
+    """A snapshot taken alone, or all of the set of which it is the first."""
+    query = sa.select(Snapshot.snapshot_id).where(
+        sa.or_(Snapshot.snapshot_id == snapshot_id, Snapshot.set_id == snapshot_id)
+    )
+    return list(session.scalars(query))
+
+
 def create_for_image(session: Session, instance: Instance, volume: Volume, image_id: str) -> Snapshot:
     """Write the pending snapshot that CreateImage takes of one of an instance's volumes."""
     return create(session, instance.account_id, volume, _note(instance.instance_id, image_id))
@@ -86,10 +102,16 @@ def delete(session: Session, account_id: str, snapshot_id: str) -> None:
     for image in session.scalars(sa.select(Image).where(Image.deregistered_at.is_(None))):
         if snapshot_id in snapshot_ids_of(image):
             raise errors.snapshot_in_use(snapshot_id, image.image_id)
-    if snapshot.state == PENDING:
+    if snapshot.state == PENDING or _is_under_way(session, snapshot.set_id):
         raise errors.incorrect_state(f"The snapshot '{snapshot_id}' is still being taken.")
     tags.delete_tags_of(session, snapshot_id)
     session.delete(snapshot)
+
+
+def _is_under_way(session: Session, set_id: str | None) -> bool:
+    """Whether one of a set is still being taken: all of them come to an end together."""
+    pending = sa.select(Snapshot.snapshot_id).where(Snapshot.set_id == set_id, Snapshot.state == PENDING)
+    return set_id is not None and session.scalars(pending).first() is not None
 
 
 def snapshot_ids_of(image: Image) -> list[str]:
@@ -98,10 +120,11 @@ def snapshot_ids_of(image: Image) -> list[str]:
     return [mapping["SnapshotId"] for mapping in ebs if "SnapshotId" in mapping]
 
 
-def complete(session: Session, snapshot_id: str, stored_bytes: int) -> None:
-    """All its blocks are stored."""
+def complete(session: Session, snapshot_id: str, stored_bytes: int, *, size_gib: int = 0) -> None:
+    """All its blocks are stored. ``size_gib``: what the disk had at the instant; more, if it grew after the request."""
     snapshot = session.get_one(Snapshot, snapshot_id)
     if snapshot.state == PENDING:
+        snapshot.volume_size_gib = max(snapshot.volume_size_gib, size_gib)
         snapshot.state, snapshot.progress_percent = COMPLETED, 100
         snapshot.stored_bytes, snapshot.completed_at = stored_bytes, now()
 

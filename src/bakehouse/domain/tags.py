@@ -133,6 +133,12 @@ def tags_of(session: Session, account_id: str, resource_ids: Iterable[str]) -> d
     return found
 
 
+def user_tags_of(session: Session, account_id: str, resource_ids: Iterable[str]) -> dict[str, list[ApiTag]]:
+    """The same without the service's own: what a copy of the resource may carry."""
+    found = tags_of(session, account_id, resource_ids)
+    return {one: [tag for tag in tags if not is_reserved(tag["Key"])] for one, tags in found.items()}
+
+
 def list_tags(session: Session, account_id: str) -> list[Tag]:
     """Return every tag of the account, by resource and key."""
     query = sa.select(Tag).where(Tag.account_id == account_id).order_by(Tag.resource_id, Tag.key)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Instance, Volume, now
+from bakehouse.database.models import Instance, Volume, VolumeModification, now
 from bakehouse.domain import tags
 from bakehouse.domain.volume_types import Performance
 from bakehouse.errors import ApiError
@@ -45,6 +45,39 @@ def is_device_name(name: str) -> bool:
 def get(session: Session, account_id: str, volume_id: str) -> Volume:
     """Return one of the account's volumes."""
     return visible(session, account_id, [volume_id])[0]
+
+
+def chosen_of(session: Session, instance: Instance, *, without_root: bool, without: Sequence[str]) -> list[Volume]:
+    """The volumes of an instance that CreateSnapshots is to take, root first."""
+    check_settled(instance)
+    excluded = {volume.volume_id for volume in visible(session, instance.account_id, without)} if without else set()
+    root = find_root(instance)
+    if root is not None and root.volume_id in excluded:
+        raise errors.invalid_parameter_value(
+            f"The volume '{root.volume_id}' is the root volume; use ExcludeBootVolume to leave it out."
+        )
+    if strange := excluded - {volume.volume_id for volume in instance.volumes}:
+        raise errors.invalid_parameter_value(
+            f"The volume '{min(strange)}' is not attached to instance '{instance.instance_id}'."
+        )
+    chosen = [one for one in instance.volumes if one.volume_id not in excluded and not (without_root and one is root)]
+    if not chosen:
+        raise errors.invalid_parameter_value("No volume of the instance is left to take a snapshot of.")
+    return sorted(chosen, key=lambda volume: volume is not root)
+
+
+def find_root(instance: Instance) -> Volume | None:
+    """The root volume of an instance; None when it has been detached."""
+    return next((one for one in instance.volumes if one.device_name == instance.root_device_name), None)
+
+
+def check_settled(instance: Instance) -> None:
+    """Refuse what takes all of an instance's volumes while the instance, or one of them, comes or goes."""
+    if instance.state not in {"running", "stopped"}:
+        raise errors.incorrect_instance_state(instance.instance_id, instance.state, "captured")
+    for volume in instance.volumes:
+        if volume.attachment_state != "attached":
+            raise errors.incorrect_state(f"The volume '{volume.volume_id}' is {volume.attachment_state}.")
 
 
 def create(
@@ -129,6 +162,7 @@ def begin_delete(volume: Volume) -> None:
 def mark_deleted(session: Session, volume: Volume) -> None:
     """The volume is gone; its row stays for what was made of it."""
     tags.delete_tags_of(session, volume.volume_id)
+    session.execute(sa.delete(VolumeModification).where(VolumeModification.volume_id == volume.volume_id))
     volume.state, volume.deleted_at = "deleted", now()
     volume.instance_id = volume.slot = None
     volume.attachment_state = None

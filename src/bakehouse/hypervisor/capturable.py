@@ -1,11 +1,11 @@
-"""The verbs of captures, the same for a running machine and for the disks of a stopped one."""
+"""The verbs of captures, and of growth, the same for a running machine and for the disks of a stopped one."""
 
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, ClassVar, TypeVar
 
 from bakehouse.host.loop import HostLoop
-from bakehouse.hypervisor import captures
+from bakehouse.hypervisor import captures, resize
 from bakehouse.hypervisor.capture_record import find_record, forget_capture
 from bakehouse.hypervisor.live import LiveMachine
 from bakehouse.hypervisor.spec import CaptureDisk, DiskView, MachineError
@@ -76,6 +76,17 @@ class Capturable:
         """Why a capture was given up while it was served, if it was; known until ``end_capture``."""
         record = find_record(self._live.files, capture_id)
         return record.failure if record else None
+
+    def grow_disk(self, volume_id: str, size_bytes: int) -> None:
+        """Give a disk at least this size, which a running guest is told; idempotent.
+
+        MachineError while it is being captured, and for a disk this QEMU has not.
+        """
+        self._do(resize.grow_disk(self._live, volume_id, size_bytes))
+
+    def disk_size_bytes(self, volume_id: str) -> int:
+        """A disk's size as the guest is shown it."""
+        return self._do(resize.disk_size_bytes(self._live, volume_id))
 
     def _clean_up_after_failure(self, capture_id: str) -> None:
         with suppress(MachineError):  # what failed first is what the caller must hear

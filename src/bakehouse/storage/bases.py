@@ -62,6 +62,10 @@ class Bases:
             return None
         return path
 
+    def is_within_reach(self, snapshot_id: str) -> bool:
+        """Whether the snapshot is hydrated here, or its manifest can be read to do so."""
+        return self._state.base(snapshot_id).is_file() or self._snapshots.find_size(snapshot_id) is not None
+
     def hydrate(self, snapshot_id: str, *, progress: Progress = ignore_progress) -> Path:
         """Return the snapshot's base, written now if it is not there; concurrent callers share the work.
 

@@ -17,6 +17,8 @@ from bakehouse.paths import VolumeDirectory
 from bakehouse.storage.errors import StorageError, StorageFull, os_errors_translated
 
 _QEMU_IMG_TIMEOUT_S = 30
+# How every qcow2 of ours begins: the format's name, version 3.
+_MAGIC = b"QFI\xfb\0\0\0\3"
 
 
 def create_overlay(volume: VolumeDirectory, *, size_bytes: int, uid: int | None = None) -> Path:
@@ -35,11 +37,6 @@ def create_overlay(volume: VolumeDirectory, *, size_bytes: int, uid: int | None 
     with os_errors_translated(f"creating {volume.root.name}"):
         volume.disk_part.rename(volume.disk)
     return volume.disk
-
-
-def resize(volume: VolumeDirectory, *, size_bytes: int, uid: int | None = None) -> None:
-    """Grow the overlay of a volume no machine has open; shrinking is a StorageError."""
-    _qemu_img(volume, uid, "resize", "-q", "-f", "qcow2", volume.disk.name, str(size_bytes))
 
 
 def give_to(volume: VolumeDirectory, uid: int | None) -> None:
@@ -75,6 +72,20 @@ def allocated_bytes(volume: VolumeDirectory) -> int:
             with suppress(FileNotFoundError):
                 total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
+
+
+def find_damage(volume: VolumeDirectory) -> str | None:
+    """What is visibly wrong with the volume's overlay; None when it is there and begins as one does."""
+    try:
+        descriptor = os.open(volume.disk, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return f"the volume's file cannot be opened ({error.strerror})"
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or os.read(descriptor, len(_MAGIC)) != _MAGIC:
+            return "the volume's file is damaged"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _give_file(folder: int, name: str, uid: int) -> None:

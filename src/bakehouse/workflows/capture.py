@@ -1,4 +1,4 @@
-"""CreateImage and CreateSnapshot after the answer: one instant of all disks -> blocks -> available.
+"""CreateImage, CreateSnapshot and CreateSnapshots after the answer: one instant of all disks -> blocks -> available.
 
     freeze -> point-in-time views (one QMP transaction) -> thaw -> read views into blocks -> rows complete
 
@@ -26,6 +26,7 @@ from bakehouse.storage.disk_view import DiskViewSource
 from bakehouse.workflows import specs
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.hydrate import hydrate
+from bakehouse.workflows.launch_instance import GIB
 from bakehouse.workflows.reachability import guest_agent
 
 _SHUTDOWN_TIMEOUT_S = 150.0
@@ -52,7 +53,7 @@ def capture_image(host: Host, image_id: str, no_reboot: bool) -> None:
 
 
 def capture_snapshot(host: Host, snapshot_id: str) -> None:
-    """Fill one pending snapshot."""
+    """Fill one pending snapshot, and those to be taken at the same instant (of whose set it is the first)."""
     _capture(host, snapshot_id, True)
 
 
@@ -73,7 +74,7 @@ def _capture(host: Host, subject_id: str, no_reboot: bool) -> None:
 
 
 def read_job(host: Host, session: Session, subject_id: str) -> Job:
-    """Collect what to read for an image or a single snapshot."""
+    """Collect what to read for an image, a snapshot or a set of them."""
     rows = list(session.scalars(select(Snapshot).where(Snapshot.snapshot_id.in_(_snapshot_ids(session, subject_id)))))
     volumes = {row.snapshot_id: session.get_one(Volume, row.volume_id) for row in rows if row.volume_id}
     owners = {volume.instance_id for volume in volumes.values()}
@@ -90,7 +91,7 @@ def read_job(host: Host, session: Session, subject_id: str) -> Job:
 
 def _snapshot_ids(session: Session, subject_id: str) -> list[str]:
     image = session.get(Image, subject_id)
-    return [subject_id] if image is None else snapshots.taken_for(session, image)
+    return snapshots.taken_with(session, subject_id) if image is None else snapshots.taken_for(session, image)
 
 
 def _capture_disk(host: Host, snapshot_id: str, volume: Volume) -> CaptureDisk:
@@ -201,7 +202,8 @@ def _read(host: Host, job: Job, views: Sequence[DiskView]) -> None:
                 progress=_reporter(host, view.snapshot_id),
             )
         with host.database.transaction() as session:
-            snapshots.complete(session, view.snapshot_id, taken.stored_bytes)
+            size_gib = -(-view.size_bytes // GIB)
+            snapshots.complete(session, view.snapshot_id, taken.stored_bytes, size_gib=size_gib)
 
 
 def _reporter(host: Host, snapshot_id: str) -> Callable[[int, int], None]:

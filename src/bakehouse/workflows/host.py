@@ -27,8 +27,9 @@ class Host:
     """One Bakehouse host.
 
     ``memory_mib`` is what launches may use. ``is_root`` tells whether machines get uids of their own.
-    ``locks`` holds one lock per instance: whoever starts, stops or captures its machine holds it; and one per VPC,
-    see vpc_network.py. Who takes both takes the instance's first.
+    ``locks`` holds one lock per instance: whoever starts, stops or captures its machine holds it; one per volume, for
+    who has the disk open while it is attached to none; and one per VPC, see vpc_network.py. Who takes two takes the
+    instance's first.
     """
 
     settings: Settings

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Image, Instance, Snapshot, Volume
-from bakehouse.domain import images, instances, retention, snapshots
+from bakehouse.domain import images, instances, retention, snapshots, volume_modifications
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.workflows.host import Host
@@ -100,6 +100,8 @@ def _under_way(session: Session) -> Iterator[Work]:
         workflow, arguments = _OF_ATTACHMENTS[volume.attachment_state or ""]
         yield workflow, volume.volume_id, arguments, volume.instance_id or ""
     yield from _copies_under_way(session)
+    for modification in volume_modifications.under_way(session):
+        yield "modify_volume", modification.volume_id, (), modification.volume_id
     yield from _captures_under_way(session)
 
 
@@ -128,6 +130,6 @@ def _captures_under_way(session: Session) -> Iterator[Work]:
     for image in session.scalars(pending_images):
         yield "abandon_capture", image.image_id, (), f"capture-{image.source_instance_id}"
     pending = sa.select(Snapshot).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.is_not(None))
-    for snapshot in session.scalars(pending):
-        if snapshot.snapshot_id not in of_images:
-            yield "abandon_capture", snapshot.snapshot_id, (), f"capture-{snapshot.volume_id}"
+    alone = [one for one in session.scalars(pending) if one.snapshot_id not in of_images]
+    for subject_id, volume_id in {one.set_id or one.snapshot_id: one.volume_id for one in alone}.items():
+        yield "abandon_capture", subject_id, (), f"capture-{volume_id}"

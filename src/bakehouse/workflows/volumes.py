@@ -86,7 +86,8 @@ def plug_in(host: Host, volume_id: str) -> None:
         uid = host.uid_of(instance.uid_number)
     if row.snapshot_id is not None:
         hydrate(host, row.snapshot_id)
-    with host.locks[instance.instance_id]:
+    # The second: it may be read, or grow, in a QEMU of its own until now.
+    with host.locks[instance.instance_id], host.locks[volume_id]:
         volume_files.give_to(host.settings.state.volume(volume_id), uid)
         machine = host.machines.find(instance.instance_id)
         if machine is not None:

@@ -1,4 +1,4 @@
-"""CreateSnapshot, DescribeSnapshots, DeleteSnapshot."""
+"""CreateSnapshot, CreateSnapshots, DescribeSnapshots, DeleteSnapshot."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Snapshot
-from bakehouse.domain import snapshots, tags, volumes
+from bakehouse.domain import instances, snapshots, tags, volumes
 
 
 def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]]) -> dict[str, Any]:
@@ -25,10 +25,26 @@ def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]]) -> dict[st
         "StateMessage": snapshot.state_message,
         "StorageTier": "standard",
         "Tags": own_tags,
+        "TransferType": "standard",
         # EC2's arbitrary id for a snapshot that was made of no volume.
         "VolumeId": snapshot.volume_id or "vol-ffffffff",
         "VolumeSize": snapshot.volume_size_gib,
     }
+
+
+# The members of the SnapshotInfo shape.
+_INFO = {
+    "Description",
+    "Encrypted",
+    "OwnerId",
+    "Progress",
+    "SnapshotId",
+    "StartTime",
+    "State",
+    "Tags",
+    "VolumeId",
+    "VolumeSize",
+}
 
 
 @operation("ec2", "CreateSnapshot", mutates=True, honours=("VolumeId", "Description", "TagSpecifications"))
@@ -51,17 +67,55 @@ def create_snapshot(context: RequestContext, request: Parameters) -> Reply:
     return snapshot_item(snapshot, wanted)
 
 
+@operation(
+    "ec2",
+    "CreateSnapshots",
+    mutates=True,
+    honours=("CopyTagsFromSource", "Description", "InstanceSpecification", "TagSpecifications"),
+)
+def create_snapshots(context: RequestContext, request: Parameters) -> Reply:
+    """Write pending snapshots of an instance's volumes; one instant of all of them is read after the answer."""
+    session = context.session
+    specification = request["InstanceSpecification"]
+    instance = instances.get(session, context.account_id, specification["InstanceId"])
+    chosen = volumes.chosen_of(
+        session,
+        instance,
+        without_root=specification.get("ExcludeBootVolume", False),
+        without=specification.get("ExcludeDataVolumeIds", ()),
+    )
+    taken = snapshots.create_set(session, instance, chosen, request.get("Description", ""))
+    wanted = tags.tags_for(request.get("TagSpecifications"), "snapshot")
+    copied = tags.user_tags_of(session, context.account_id, [volume.volume_id for volume in chosen])
+    items = []
+    for snapshot, volume in zip(taken, chosen, strict=True):
+        given = {tag["Key"]: tag for tag in copied[volume.volume_id]} if "CopyTagsFromSource" in request else {}
+        own_tags = list({**given, **{tag["Key"]: tag for tag in wanted}}.values())
+        tags.put_tags(session, context.account_id, snapshot.snapshot_id, "snapshot", own_tags)
+        items.append({name: value for name, value in snapshot_item(snapshot, own_tags).items() if name in _INFO})
+    context.host.enqueue(
+        session,
+        "capture_snapshot",
+        taken[0].snapshot_id,
+        key=f"capture-{instance.instance_id}",
+        workflow_id=f"capture_snapshot-{taken[0].snapshot_id}",
+    )
+    return {"Snapshots": items}
+
+
 _SNAPSHOT_FILTERS = FilterTable(
     item="Snapshots[]",
     paths={
         "description": "Description",
         "encrypted": "Encrypted",
+        "owner-alias": "OwnerAlias",
         "owner-id": "OwnerId",
         "progress": "Progress",
         "snapshot-id": "SnapshotId",
         "start-time": "StartTime",
         "status": "State",
         "storage-tier": "StorageTier",
+        "transfer-type": "TransferType",
         "volume-id": "VolumeId",
         "volume-size": "VolumeSize",
     },

@@ -9,7 +9,7 @@ from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Volume
 from bakehouse.domain import instances, snapshots, tags, volume_types, volumes
-from bakehouse.domain.vpcs import zone_names
+from bakehouse.domain.vpcs import zone_id, zone_names
 
 
 def attachment_item(volume: Volume) -> dict[str, Any]:
@@ -29,10 +29,13 @@ def volume_item(volume: Volume, own_tags: list[dict[str, str]]) -> dict[str, Any
     return {
         "Attachments": [attachment_item(volume)] if volume.instance_id else [],
         "AvailabilityZone": volume.availability_zone,
+        "AvailabilityZoneId": zone_id(volume.availability_zone),
         "CreateTime": volume.created_at,
         "Encrypted": False,
+        "FastRestored": False,
         "Iops": volume.iops,
         "MultiAttachEnabled": False,
+        "Operator": {"Managed": False},
         "Size": volume.size_gib,
         "SnapshotId": volume.snapshot_id or "",
         "State": volume.state,
@@ -100,8 +103,13 @@ _VOLUME_FILTERS = FilterTable(
         "attachment.instance-id": "Attachments[].InstanceId",
         "attachment.status": "Attachments[].State",
         "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
         "create-time": "CreateTime",
         "encrypted": "Encrypted",
+        "fast-restored": "FastRestored",
+        "multi-attach-enabled": "MultiAttachEnabled",
+        "operator.managed": "Operator.Managed",
+        "operator.principal": "Operator.Principal",
         "size": "Size",
         "snapshot-id": "SnapshotId",
         "status": "State",

@@ -22,6 +22,7 @@ from bakehouse.database.models.networks import (
 )
 from bakehouse.database.models.storage import Snapshot, Volume
 from bakehouse.database.models.tags import Tag
+from bakehouse.database.models.volume_changes import ReplaceRootVolumeTask, VolumeModification
 
 __all__ = [
     "AccessKey",
@@ -35,6 +36,7 @@ __all__ = [
     "LaunchPermission",
     "NetworkInterface",
     "Regional",
+    "ReplaceRootVolumeTask",
     "RestingAddress",
     "Row",
     "SecurityGroup",
@@ -45,6 +47,7 @@ __all__ = [
     "Tag",
     "UtcDateTime",
     "Volume",
+    "VolumeModification",
     "Vpc",
     "now",
 ]

@@ -19,6 +19,8 @@ class Snapshot(Regional, Row):
     # What it is a copy of, whose manifest must stay until the copy is complete.
     source_snapshot_id: Mapped[str | None]
     volume_size_gib: Mapped[int]
+    # The first of those CreateSnapshots took at the same instant; null when it was taken alone, or for an image.
+    set_id: Mapped[str | None] = mapped_column(index=True)
     description: Mapped[str] = mapped_column(default="")
     state: Mapped[str]
     state_message: Mapped[str | None]
@@ -53,4 +55,5 @@ class Volume(Regional, Row):
     attachment_state: Mapped[str | None]
     attached_at: Mapped[datetime | None]
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
+    auto_enable_io: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[datetime | None]
