@@ -104,6 +104,7 @@ def test_only_tables_that_are_shared_by_all_regions_are_without_one() -> None:
         "client_tokens",
         "interface_groups",
         "launch_permissions",
+        "parameter_versions",
         "security_group_rules",
         "service_secrets",
     }

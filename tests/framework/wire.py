@@ -2,8 +2,10 @@
 values filled from the models, and a generator of hostile requests.
 """
 
+import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -127,6 +129,19 @@ def sign(
     )
 
 
+def sign_request(
+    request: HttpRequest, credentials: tuple[str, str], service: str, region: str = "us-east-1"
+) -> HttpRequest:
+    """The same request, signed by botocore."""
+    url = ENDPOINT.rstrip("/") + request.raw_path.decode() + ("?" + request.query.decode() if request.query else "")
+    headers = {name: value for name, value in request.headers if name != "content-length"}
+    unsigned = AWSRequest(request.method, url, headers=headers, data=request.body)
+    SigV4Auth(Credentials(*credentials), service, region).add_auth(unsigned)
+    names = {str(name).lower(): _text(value) for name, value in unsigned.headers.items()}
+    signed = (("host", "127.0.0.1:4566"), *((name, value) for name, value in names.items() if name != "host"))
+    return replace(request, headers=signed)
+
+
 def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
@@ -227,6 +242,53 @@ def _leaves(shape: Shape, service: str, prefix: str) -> Iterator[tuple[str, Shap
         yield from _leaves(shape.member, service, f"{prefix}{infix}.1")
     else:
         yield prefix, shape
+
+
+def hostile_requests(service: str, operation: str, *, seed: int, count: int) -> Iterator[HttpRequest]:
+    """``count`` unsigned requests of one operation in its service's protocol; the same for the same seed."""
+    if service_model(service).metadata["protocol"] in ("ec2", "query"):
+        for pairs in hostile_pairs(service, operation, seed=seed, count=count):
+            yield HttpRequest(method="POST", raw_path=b"/", query=b"", headers=(), body=urlencode(pairs).encode())
+        return
+    rng = random.Random(f"{seed} {operation}")
+    shape = get_operation_model(service, operation).input_shape
+    least, most = fill_least(shape), fill(shape)
+    for _ in range(count):
+        sent = {**least, **{name: value for name, value in most.items() if rng.random() < 0.3}}
+        request = write_request(service, operation, sent)
+        document = json.loads(request.body or b"{}")
+        for _twist in range(rng.randint(1, 3)):
+            document = _spoil_document(rng, document)
+        body = json.dumps(document).encode() if rng.random() < 0.9 else rng.choice(_HOSTILE_BODIES)
+        query = rng.choice((request.query, request.query, b"a=1", b"tagKeys=%ff", b"maxResults=x&maxResults=y"))
+        path = request.raw_path.replace(b"%20", rng.choice((b"%20", b"%00", b"%ff", b"", b"%2F")))
+        yield replace(request, body=body, query=query, raw_path=path)
+
+
+def _spoil_document(rng: random.Random, document: Any) -> Any:
+    """The document with one value, somewhere in it, turned into another."""
+    if isinstance(document, dict) and document and rng.random() < 0.8:
+        name = rng.choice(sorted(document))
+        if rng.random() < 0.1:
+            return {**document, rng.choice(NASTY_TEXTS[:30]): 1}
+        return {**document, name: _spoil_document(rng, document[name])}
+    if isinstance(document, list) and document and rng.random() < 0.7:
+        return [*document[1:], _spoil_document(rng, document[0])]
+    return rng.choice((None, True, -1, 2**70, 1.5, 1e300, [], {}, [[]], {"a": {}}, *NASTY_TEXTS))
+
+
+_HOSTILE_BODIES = (
+    b"",
+    b"null",
+    b"[" * 50_000,
+    b'{"a":' * 50_000,
+    b'{"a": NaN}',
+    b'{"a": 1, "a": 2}',
+    b"\xff\xfe",
+    b'"\\ud800"',
+    b"9" * 10_000,
+    b"a=1&b=2",
+)
 
 
 def hostile_pairs(service: str, operation: str, *, seed: int, count: int) -> Iterator[dict[str, str]]:

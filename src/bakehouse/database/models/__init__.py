@@ -20,6 +20,7 @@ from bakehouse.database.models.networks import (
     Subnet,
     Vpc,
 )
+from bakehouse.database.models.parameters import Parameter, ParameterVersion
 from bakehouse.database.models.storage import Snapshot, Volume
 from bakehouse.database.models.tags import Tag
 from bakehouse.database.models.volume_changes import ReplaceRootVolumeTask, VolumeModification
@@ -35,6 +36,8 @@ __all__ = [
     "KeyPair",
     "LaunchPermission",
     "NetworkInterface",
+    "Parameter",
+    "ParameterVersion",
     "Regional",
     "ReplaceRootVolumeTask",
     "RestingAddress",
