@@ -62,7 +62,10 @@ def judge(naming: Naming, other: Caller, belongings: Belongings, own: Belongings
     if for_none.status == 200 or (naming.operation, naming.path) in NOT_WITH_OWN:
         return ""  # a key pair may be deleted twice
     # The refusal was for the resource: with the caller's own another answer comes.
-    with_own = other.call(naming.operation, {**request_for(naming, getattr(own, naming.kind), own), "DryRun": True})
+    members = input_members(get_operation_model("ec2", naming.operation))
+    # A few have no DryRun; what they are asked for here changes nothing.
+    dry_run = {"DryRun": True} if "DryRun" in members else {}
+    with_own = other.call(naming.operation, {**request_for(naming, getattr(own, naming.kind), own), **dry_run})
     return f"{naming}: refused for another reason: {with_own.body!r}" if with_own.code == for_none.code else ""
 
 

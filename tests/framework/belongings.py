@@ -17,13 +17,18 @@ class Belongings:
     account_id: str
     address_association: str
     attached_volume: str
+    dhcp_options: str
     elastic_address: str
     image: str
     instance: str
+    internet_gateway: str
     key_pair: str
     key_pair_name: str
+    network_acl: str
     network_interface: str
+    network_interface_attachment: str
     public_ip: str
+    route_table: str
     security_group: str
     security_group_name: str
     security_group_rule: str
@@ -70,11 +75,13 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         "subnet": instance["SubnetId"],
         "volume": volume_id,
         "vpc": instance["VpcId"],
+        **_parts_of(ec2),
     }
     ec2.create_tags(Resources=list(ids.values()), Tags=[{"Key": name, "Value": name}])
     return Belongings(
         account_id=keys.account_id,
         address_association=association_id,
+        network_interface_attachment=instance["NetworkInterfaces"][0]["Attachment"]["AttachmentId"],
         key_pair_name=name,
         public_ip=address["PublicIp"],
         security_group_name=name,
@@ -95,3 +102,13 @@ def _launch(ec2: Any, image_id: str, key_name: str, group_id: str) -> dict[str, 
     ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=_WAIT)
     found: dict[str, Any] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     return found
+
+
+def _parts_of(ec2: Any) -> dict[str, str]:
+    """What the default VPC has one of."""
+    return {
+        "dhcp_options": ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"],
+        "internet_gateway": ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"],
+        "network_acl": ec2.describe_network_acls()["NetworkAcls"][0]["NetworkAclId"],
+        "route_table": ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"],
+    }

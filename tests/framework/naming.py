@@ -18,6 +18,11 @@ KINDS = {
     "AllocationIds": "elastic_address",
     "AssociationId": "address_association",
     "ExcludeDataVolumeIds": "volume",
+    "AttachmentId": "network_interface_attachment",
+    "DhcpOptionsIds": "dhcp_options",
+    "InternetGatewayIds": "internet_gateway",
+    "NetworkAclIds": "network_acl",
+    "RouteTableIds": "route_table",
     "GroupId": "security_group",
     "GroupIds": "security_group",
     "GroupName": "security_group_name",
@@ -36,6 +41,8 @@ KINDS = {
     "PublicIp": "public_ip",
     "PublicIps": "public_ip",
     "SecurityGroupIds": "security_group",
+    "ReferencedGroupId": "security_group",
+    "SecurityGroupRuleId": "security_group_rule",
     "SecurityGroupRuleIds": "security_group_rule",
     "SecurityGroups": "security_group_name",
     "SnapshotId": "snapshot",
@@ -51,6 +58,10 @@ KINDS = {
     "VpcIds": "vpc",
 }
 TAGGABLE = [
+    "dhcp_options",
+    "internet_gateway",
+    "network_acl",
+    "route_table",
     "elastic_address",
     "image",
     "instance",
@@ -65,6 +76,10 @@ TAGGABLE = [
 ]
 # Parameters that look as if they named a resource of an account, and do not.
 NO_RESOURCE = {
+    "EgressOnlyInternetGatewayIds",
+    "NatGatewayIds",
+    "VpcEndpointIds",
+    "VpcPeeringConnectionIds",
     "AttributeNames",
     "DeviceName",
     "Group",
@@ -83,7 +98,13 @@ NO_RESOURCE = {
 # Parameters that give a new resource its name.
 NEW_NAMES = {("CreateKeyPair", "KeyName"), ("CreateSecurityGroup", "GroupName"), ("ImportKeyPair", "KeyName")}
 # Not even the own one is found here: it is for ingress.
-NOT_WITH_OWN = {("RevokeSecurityGroupEgress", "SecurityGroupRuleIds[]")}
+NOT_WITH_OWN = {
+    ("RevokeSecurityGroupEgress", "SecurityGroupRuleIds[]"),
+    (
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        "SecurityGroupRuleDescriptions[].SecurityGroupRuleId",
+    ),
+}
 LOOKS_LIKE_ONE = re.compile(r"(Ids?|Arns?|Names?|Groups?|Resources?)$")
 # What else a request needs before the service looks at the resource: path and value, an own resource by its kind.
 MORE: dict[str, dict[str, Any]] = {
@@ -98,11 +119,18 @@ MORE: dict[str, dict[str, Any]] = {
 BESIDE = {
     "BlockDeviceMappings": ("BlockDeviceMappings[].DeviceName", "/dev/sdf"),
     "IpPermissions": ("IpPermissions[].IpProtocol", "-1"),
+    "SecurityGroupRules": ("SecurityGroupRules[].SecurityGroupRule.IpProtocol", "-1"),
 }
+_OF_A_GROUP = ("Authorize", "Revoke", "UpdateSecurityGroupRule")
 UNKNOWN_IDS = {
     "address_association": "eipassoc-00000000000000001",
     "elastic_address": "eipalloc-00000000000000001",
+    "network_interface_attachment": "eni-attach-00000000000000001",
     "public_ip": "127.0.0.1",
+    "dhcp_options": "dopt-00000000000000001",
+    "internet_gateway": "igw-00000000000000001",
+    "network_acl": "acl-00000000000000001",
+    "route_table": "rtb-00000000000000001",
     "image": "ami-00000000000000001",
     "instance": "i-00000000000000001",
     "key_pair": "key-00000000000000001",
@@ -168,7 +196,7 @@ def request_for(naming: Naming, resource: str, own: Belongings) -> dict[str, Any
         request["InstanceId"] = own.instance
     if (naming.operation, top) == ("DetachVolume", "InstanceId"):
         request["VolumeId"] = own.attached_volume
-    if top not in ("GroupId", "GroupName") and naming.operation.startswith(("Authorize", "Revoke")):
+    if top not in ("GroupId", "GroupName") and naming.operation.startswith(_OF_A_GROUP):
         request["GroupId"] = own.security_group
     for path, more in (*MORE.get(naming.operation, {}).items(), *([BESIDE[top]] if top in BESIDE else [])):
         put(request, path, more)

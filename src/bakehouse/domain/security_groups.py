@@ -5,7 +5,7 @@ stays.
 """
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -203,8 +203,7 @@ def authorize(
     present = {RuleData.of(rule) for rule in group.rules if rule.is_egress == is_egress}
     added = []
     for data, description in wanted:
-        if description and not (len(description) <= _MAX_TEXT and _TEXT.fullmatch(description)):
-            raise errors.invalid_parameter_value("Invalid rule description. It has up to 255 plain characters.")
+        _check_rule_description(description)
         if data in present:
             raise errors.permission_duplicate(_describe(data))
         present.add(data)
@@ -221,6 +220,49 @@ def authorize(
         raise errors.rules_limit_exceeded()
     session.flush()
     return added
+
+
+def modify_rules(session: Session, group: SecurityGroup, changes: Mapping[str, tuple[RuleData, str | None]]) -> None:
+    """Make rules (by id) what is said of them: data, description; InvalidPermission.Duplicate when another is so."""
+    kept = {(rule.is_egress, RuleData.of(rule)) for rule in group.rules if rule.rule_id not in changes}
+    for rule in group.rules:
+        if rule.rule_id not in changes:
+            continue
+        data, description = changes[rule.rule_id]
+        _check_rule_description(description)
+        if (rule.is_egress, data) in kept:
+            raise errors.permission_duplicate(_describe(data))
+        kept.add((rule.is_egress, data))
+        for name, value in {**vars(data), "description": description}.items():
+            setattr(rule, name, value)
+    session.flush()
+
+
+def describe_rules(
+    session: Session,
+    group: SecurityGroup,
+    *,
+    is_egress: bool,
+    by_data: Sequence[tuple[RuleData, str | None]],
+    by_id: Mapping[str, str | None],
+) -> None:
+    """Give rules other descriptions (None: none); one that is not there is an error, and then none is changed."""
+    present = {RuleData.of(rule): rule for rule in group.rules if rule.is_egress == is_egress}
+    for data, _ in by_data:
+        if data not in present:
+            raise errors.permission_not_found("The specified rule does not exist in this security group.")
+    ids = {rule.rule_id: rule for rule in present.values()}
+    check_rule_ids(by_id, ids)
+    changes = [(present[data], text) for data, text in by_data] + [(ids[one], text) for one, text in by_id.items()]
+    for rule, description in changes:
+        _check_rule_description(description)
+        rule.description = description
+    session.flush()
+
+
+def _check_rule_description(description: str | None) -> None:
+    if description and not (len(description) <= _MAX_TEXT and _TEXT.fullmatch(description)):
+        raise errors.invalid_parameter_value("Invalid rule description. It has up to 255 plain characters.")
 
 
 def revoke(

@@ -9,8 +9,8 @@ from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.operations.instance_items import block_device_item, group_items
 from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.registry import operation
-from bakehouse.database.models import Instance, InterfaceGroup
-from bakehouse.domain import instance_types, instances, launch_request, security_groups
+from bakehouse.database.models import Instance
+from bakehouse.domain import instance_types, instances, launch_request, network_interfaces, security_groups
 from bakehouse.domain.instances import State
 from bakehouse.errors import ApiError
 
@@ -97,12 +97,7 @@ def _set_source_dest_check(context: RequestContext, instance: Instance, value: b
 def _set_groups(context: RequestContext, instance: Instance, group_ids: list[str]) -> None:
     if instance.interface is None:
         raise ApiError("IncorrectInstanceState", f"The instance '{instance.instance_id}' is terminated.")
-    groups = security_groups.resolve_groups(context.session, context.account_id, instance.vpc_id, group_ids, [])
-    instance.interface.groups.clear()
-    context.session.flush()
-    instance.interface.groups.extend(
-        InterfaceGroup(group_id=group.group_id, position=position) for position, group in enumerate(groups)
-    )
+    network_interfaces.set_groups(context.session, instance.interface, group_ids)
     apply_network(context, instance.vpc_id)
 
 

@@ -1,26 +1,16 @@
 """Security groups and their rules; each change is followed by ``apply_firewall``."""
 
-import ipaddress
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.operations.ip_permissions import FLAT, NESTED, read_permissions
 from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import SecurityGroup, SecurityGroupRule
 from bakehouse.domain import security_groups, tags, vpcs
-from bakehouse.domain.security_groups import RuleData
-
-_PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
-_WITH_PORTS = {"tcp", "udp", "icmp", "icmpv6"}
-_MAX_PORT = 65535
-_MAX_PROTOCOL = 255
-# ipaddress also takes netmasks and zones, which EC2 does not.
-_CIDR = re.compile(r"[0-9a-fA-F:.]+/[0-9]{1,3}")
 
 
 @operation(
@@ -46,7 +36,7 @@ def create_security_group(context: RequestContext, request: Parameters) -> Reply
 @operation("ec2", "DeleteSecurityGroup", mutates=True, honours=("GroupId", "GroupName"))
 def delete_security_group(context: RequestContext, request: Parameters) -> Reply:
     """Delete a group that is not in use."""
-    group = _group(context, request)
+    group = group_of(context, request)
     security_groups.delete(context.session, group)
     apply_network(context, group.vpc_id)
     return {"Return": True, "GroupId": group.group_id}
@@ -56,7 +46,8 @@ def _group_arn(context: RequestContext, group: SecurityGroup) -> str:
     return f"arn:aws:ec2:{context.region}:{group.account_id}:security-group/{group.group_id}"
 
 
-def _group(context: RequestContext, request: Parameters) -> SecurityGroup:
+def group_of(context: RequestContext, request: Parameters) -> SecurityGroup:
+    """The group that a request names, by id or name."""
     return security_groups.get(context.session, context.account_id, request.get("GroupId"), request.get("GroupName"))
 
 
@@ -192,81 +183,9 @@ def describe_security_group_rules(context: RequestContext, request: Parameters) 
     return {"SecurityGroupRules": [_rule_item(one, own_tags.get(one.rule_id, [])) for one in found]}
 
 
-def _permissions(
-    context: RequestContext, group: SecurityGroup, request: Parameters
-) -> list[tuple[RuleData, str | None]]:
-    permissions = list(request.get("IpPermissions", ()))
-    flat = {name: request[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in request}
-    if "CidrIp" in request:
-        permissions.append({**flat, "IpRanges": [{"CidrIp": request["CidrIp"]}]})
-    if "SourceSecurityGroupName" in request:
-        pair = {"GroupName": request["SourceSecurityGroupName"]}
-        permissions.append({"IpProtocol": "-1", **flat, "UserIdGroupPairs": [pair]})
-    return [one for permission in permissions for one in _rules_of(context, group, permission)]
-
-
-def _rules_of(
-    context: RequestContext, group: SecurityGroup, permission: dict[str, Any]
-) -> Iterator[tuple[RuleData, str | None]]:
-    protocol, first, last = _ports(permission)
-    for one in permission.get("IpRanges", ()):
-        cidr = _cidr(one.get("CidrIp", ""), 4)
-        yield (
-            RuleData(ip_protocol=protocol, from_port=first, to_port=last, cidr_ipv4=cidr),
-            one.get("Description"),
-        )
-    for one in permission.get("Ipv6Ranges", ()):
-        cidr = _cidr(one.get("CidrIpv6", ""), 6)
-        yield (
-            RuleData(ip_protocol=protocol, from_port=first, to_port=last, cidr_ipv6=cidr),
-            one.get("Description"),
-        )
-    for one in permission.get("UserIdGroupPairs", ()):
-        other = security_groups.get(context.session, context.account_id, one.get("GroupId"), one.get("GroupName"))
-        # VPCs are not connected here, so a group of another one, or of another account, can never be meant.
-        if other.vpc_id != group.vpc_id or one.get("UserId", context.account_id) != context.account_id:
-            raise errors.group_not_found(other.group_id)
-        data = RuleData(ip_protocol=protocol, from_port=first, to_port=last, referenced_group_id=other.group_id)
-        yield data, one.get("Description")
-
-
-def _ports(permission: dict[str, Any]) -> tuple[str, int, int]:
-    given = str(permission.get("IpProtocol", "")).lower()
-    if given.isascii() and given.isdecimal():
-        given = str(int(given))
-    protocol = _PROTOCOL_NAMES.get(given, given)
-    is_number = protocol.isascii() and protocol.isdecimal() and int(protocol) <= _MAX_PROTOCOL
-    if protocol not in _WITH_PORTS and protocol != "-1" and not is_number:
-        raise errors.invalid_value_for("protocol", given, "It is a name, a number or -1.")
-    if protocol not in _WITH_PORTS:
-        return protocol, -1, -1
-    first, last = permission.get("FromPort", -1), permission.get("ToPort", -1)
-    is_icmp = protocol.startswith("icmp")
-    if not is_icmp and (first, last) == (-1, -1):
-        first, last = 0, _MAX_PORT
-    limit = 255 if is_icmp else _MAX_PORT
-    lowest = -1 if is_icmp else 0
-    if not (lowest <= first <= limit and lowest <= last <= limit) or (not is_icmp and first > last):
-        raise errors.invalid_parameter_value(f"Invalid port range or ICMP type: {first} to {last}")
-    return protocol, first, last
-
-
-def _cidr(text: str, version: int) -> str:
-    malformed = errors.invalid_parameter_value(f"CIDR block {text[:64]} is malformed")
-    if not _CIDR.fullmatch(text):
-        raise malformed
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise malformed from None
-    if network.version != version:
-        raise malformed
-    return str(network)
-
-
 def _authorize(context: RequestContext, request: Parameters, *, is_egress: bool) -> Reply:
-    group = _group(context, request)
-    wanted = _permissions(context, group, request)
+    group = group_of(context, request)
+    wanted = read_permissions(context, group, request)
     if not wanted:
         raise errors.missing_parameter("IpPermissions")
     added = security_groups.authorize(context.session, group, is_egress=is_egress, wanted=wanted)
@@ -278,8 +197,8 @@ def _authorize(context: RequestContext, request: Parameters, *, is_egress: bool)
 
 
 def _revoke(context: RequestContext, request: Parameters, *, is_egress: bool) -> Reply:
-    group = _group(context, request)
-    unwanted = [data for data, _ in _permissions(context, group, request)]
+    group = group_of(context, request)
+    unwanted = [data for data, _ in read_permissions(context, group, request)]
     rule_ids = request.get("SecurityGroupRuleIds", ())
     if not unwanted and not rule_ids:
         raise errors.missing_parameter("IpPermissions")
@@ -303,18 +222,6 @@ def _revoked_item(rule: SecurityGroupRule) -> dict[str, Any]:
     }
 
 
-_FLAT = ("CidrIp", "FromPort", "IpProtocol", "ToPort")
-_NESTED = (
-    "IpPermissions[].FromPort",
-    "IpPermissions[].IpProtocol",
-    "IpPermissions[].IpRanges",
-    "IpPermissions[].Ipv6Ranges",
-    "IpPermissions[].ToPort",
-    "IpPermissions[].UserIdGroupPairs[].Description",
-    "IpPermissions[].UserIdGroupPairs[].GroupId",
-    "IpPermissions[].UserIdGroupPairs[].GroupName",
-    "IpPermissions[].UserIdGroupPairs[].UserId",
-)
 _BY_NAME = ("GroupName", "SourceSecurityGroupName")
 
 
@@ -322,7 +229,7 @@ _BY_NAME = ("GroupName", "SourceSecurityGroupName")
     "ec2",
     "AuthorizeSecurityGroupIngress",
     mutates=True,
-    honours=("GroupId", "TagSpecifications", *_BY_NAME, *_FLAT, *_NESTED),
+    honours=("GroupId", "TagSpecifications", *_BY_NAME, *FLAT, *NESTED),
 )
 def authorize_security_group_ingress(context: RequestContext, request: Parameters) -> Reply:
     """Let something in."""
@@ -333,7 +240,7 @@ def authorize_security_group_ingress(context: RequestContext, request: Parameter
     "ec2",
     "AuthorizeSecurityGroupEgress",
     mutates=True,
-    honours=("GroupId", "TagSpecifications", *_FLAT, *_NESTED),
+    honours=("GroupId", "TagSpecifications", *FLAT, *NESTED),
 )
 def authorize_security_group_egress(context: RequestContext, request: Parameters) -> Reply:
     """Let something out."""
@@ -344,7 +251,7 @@ def authorize_security_group_egress(context: RequestContext, request: Parameters
     "ec2",
     "RevokeSecurityGroupIngress",
     mutates=True,
-    honours=("GroupId", "SecurityGroupRuleIds", *_BY_NAME, *_FLAT, *_NESTED),
+    honours=("GroupId", "SecurityGroupRuleIds", *_BY_NAME, *FLAT, *NESTED),
 )
 def revoke_security_group_ingress(context: RequestContext, request: Parameters) -> Reply:
     """Let something in no more; connections that exist go on, as on EC2."""
@@ -355,7 +262,7 @@ def revoke_security_group_ingress(context: RequestContext, request: Parameters) 
     "ec2",
     "RevokeSecurityGroupEgress",
     mutates=True,
-    honours=("GroupId", "SecurityGroupRuleIds", *_FLAT, *_NESTED),
+    honours=("GroupId", "SecurityGroupRuleIds", *FLAT, *NESTED),
 )
 def revoke_security_group_egress(context: RequestContext, request: Parameters) -> Reply:
     """Let something out no more."""

@@ -17,8 +17,17 @@ from bakehouse.domain import (
     snapshots,
     tags,
     volumes,
+    vpc_parts,
     vpcs,
 )
+from bakehouse.ids import Prefix
+
+_VPC_PARTS = {
+    Prefix.DHCP_OPTIONS: "dhcp-options",
+    Prefix.INTERNET_GATEWAY: "internet-gateway",
+    Prefix.NETWORK_ACL: "network-acl",
+    Prefix.ROUTE_TABLE: "route-table",
+}
 
 
 def _resource_type(context: RequestContext, resource_id: str) -> str:
@@ -41,6 +50,10 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
         "vol": ("volume", lambda: volumes.get(session, account_id, resource_id)),
         "vpc": ("vpc", lambda: vpcs.get_vpc(session, account_id, resource_id)),
     }
+    for part, kind in _VPC_PARTS.items():
+        if prefix == part:
+            vpc_parts.list_parts(session, account_id, part, [resource_id])
+            return kind
     if prefix in finders:
         kind, find = finders[prefix]
         find()

@@ -1,4 +1,4 @@
-"""DescribeVpcs, DescribeVpcAttribute and DescribeSubnets: the default VPC of each account."""
+"""VPCs and subnets, the default ones of each account: Describe, and the attributes that can be changed."""
 
 import ipaddress
 
@@ -7,6 +7,8 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.domain import tags, vpcs
+from bakehouse.domain.vpc_parts import id_of
+from bakehouse.ids import Prefix
 
 
 @operation(
@@ -21,6 +23,7 @@ from bakehouse.domain import tags, vpcs
             "cidr-block-association.association-id": "CidrBlockAssociationSet[].AssociationId",
             "cidr-block-association.cidr-block": "CidrBlockAssociationSet[].CidrBlock",
             "cidr-block-association.state": "CidrBlockAssociationSet[].CidrBlockState.State",
+            "dhcp-options-id": "DhcpOptionsId",
             "is-default": "IsDefault",
             "isDefault": "IsDefault",
             "owner-id": "OwnerId",
@@ -47,6 +50,7 @@ def describe_vpcs(context: RequestContext, request: Parameters) -> Reply:
                         "CidrBlockState": {"State": "associated"},
                     }
                 ],
+                "DhcpOptionsId": id_of(Prefix.DHCP_OPTIONS, one.vpc_id),
                 "InstanceTenancy": "default",
                 "IsDefault": one.is_default,
                 "OwnerId": one.account_id,
@@ -128,3 +132,41 @@ def describe_vpc_attribute(context: RequestContext, request: Parameters) -> Repl
     name = request["Attribute"]
     value = {"Value": name in ("enableDnsSupport", "enableDnsHostnames")}
     return {"VpcId": vpc.vpc_id, name[0].upper() + name[1:]: value}
+
+
+@operation(
+    "ec2",
+    "ModifyVpcAttribute",
+    mutates=True,
+    honours=("VpcId",),
+    harmless={
+        "EnableDnsHostnames.Value": (True,),
+        "EnableDnsSupport.Value": (True,),
+        "EnableNetworkAddressUsageMetrics.Value": (False,),
+    },
+)
+def modify_vpc_attribute(context: RequestContext, request: Parameters) -> Reply:
+    """Names are resolved and given in every VPC, which is all that can be asked for."""
+    vpcs.get_vpc(context.session, context.account_id, request["VpcId"])
+    return {}
+
+
+@operation(
+    "ec2",
+    "ModifySubnetAttribute",
+    mutates=True,
+    honours=("MapPublicIpOnLaunch", "SubnetId"),
+    harmless={
+        "AssignIpv6AddressOnCreation.Value": (False,),
+        "EnableDns64.Value": (False,),
+        "MapCustomerOwnedIpOnLaunch.Value": (False,),
+        "PrivateDnsHostnameTypeOnLaunch": ("ip-name",),
+    },
+)
+def modify_subnet_attribute(context: RequestContext, request: Parameters) -> Reply:
+    """Whether what is launched into the subnet from now on asks for a public address."""
+    subnet = vpcs.get_subnet(context.session, context.account_id, request["SubnetId"])
+    wanted = request.get("MapPublicIpOnLaunch", {}).get("Value")
+    if wanted is not None:
+        subnet.map_public_ip_on_launch = wanted
+    return {}
