@@ -86,7 +86,11 @@ ON_COMMON_PAGES = _words(
 )
 # Code -> where it was seen.
 SEEN: dict[str, str] = {
+    # No page of AWS's names the two; they are formed as the codes of every other kind of id.
+    "InvalidReplaceRootVolumeTaskId.Malformed": "by analogy",
+    "InvalidReplaceRootVolumeTaskId.NotFound": "by analogy",
     "InvalidUserData.Malformed": "terraform-provider-aws and Karpenter handle it when RunInstances is given user data",
+    "InvalidVolumeModification.NotFound": "the EBS CSI driver and Portworx take it for a volume that was never modified",
 }
 
 
