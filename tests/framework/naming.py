@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from bakehouse.api.models import Shape, split_path
@@ -113,6 +114,8 @@ MORE: dict[str, dict[str, Any]] = {
     "CopySnapshot": {"SourceRegion": "us-east-1"},
     "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
     "CreateVolume": {"AvailabilityZone": "us-east-1a"},
+    "DescribeImageReferences": {"IncludeAllResourceTypes": True},
+    "EnableImageDeprecation": {"DeprecateAt": datetime(2030, 1, 1, tzinfo=UTC)},
     "RegisterImage": {"RootDeviceName": "/dev/sdf"},
     "RunInstances": {"InstanceType": "t3.nano"},
 }

@@ -60,6 +60,12 @@ def find_account(session: Session, id_or_alias: str) -> Account | None:
     return session.scalars(query).first()
 
 
+def owner_alias(session: Session, account_id: str) -> str | None:
+    """The alias that clients may use for an owner of images, ``amazon``; None for everybody else."""
+    account = session.get(Account, account_id)
+    return account.alias if account is not None and account.alias == AMAZON_ALIAS else None
+
+
 def list_accounts(session: Session) -> list[Account]:
     """Return all accounts, oldest first."""
     return list(session.scalars(sa.select(Account).order_by(Account.created_at, Account.account_id)))

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Account, Image, Instance, LaunchPermission, Snapshot, Volume, now
 from bakehouse.database.session import region_of
-from bakehouse.domain import block_devices, snapshots, tags, volume_types
+from bakehouse.domain import block_devices, image_lifecycle, snapshots, tags, volume_types
 from bakehouse.domain.accounts import AMAZON_ALIAS
+from bakehouse.domain.image_states import ImageState, move
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
-PENDING, AVAILABLE, FAILED, DEREGISTERED = "pending", "available", "failed", "deregistered"
+PENDING, AVAILABLE, FAILED = ImageState.PENDING, ImageState.AVAILABLE, ImageState.FAILED
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 _MAX_DESCRIPTION = 255
@@ -45,8 +46,13 @@ def list_rows(
     *,
     owners: Collection[str] = (),
     executable_users: Collection[str] = (),
+    include_deprecated: bool = False,
+    include_disabled: bool = False,
 ) -> Sequence[ImageRow]:
-    """The same as plain rows, narrowed down as DescribeImages is; a listing of thousands changes none of them."""
+    """The same as plain rows, narrowed down as DescribeImages is; a listing of thousands changes none of them.
+
+    Others' deprecated images are shown to who knows their ids.
+    """
     alias = sa.case((Account.alias == AMAZON_ALIAS, Account.alias)).label("owner_alias")
     # The table's columns are no ORM statement, which alone is bound to the region.
     query: sa.Select[Any] = sa.select(*Image.__table__.columns, alias).where(
@@ -56,6 +62,10 @@ def list_rows(
     if image_ids:
         visible(session, account_id, image_ids)
         query = query.where(Image.image_id.in_(image_ids))
+    elif not include_deprecated:
+        query = query.where(sa.or_(Image.account_id == account_id, ~image_lifecycle.is_deprecated()))
+    if not include_disabled:
+        query = query.where(Image.state != ImageState.DISABLED)
     if owners:
         ids = {account_id if owner == "self" else owner for owner in owners}
         query = query.where(sa.or_(Image.account_id.in_(ids), alias.in_(ids)))
@@ -231,18 +241,28 @@ def register(
     return image
 
 
-def deregister(session: Session, image: Image) -> None:
-    """Take the image out of use; its snapshots, and instances of it, stay."""
-    image.state, image.deregistered_at, image.is_public = DEREGISTERED, now(), False
+def deregister(session: Session, image: Image, *, delete_snapshots: bool = False) -> list[tuple[str, str]]:
+    """Take the image out of use; instances of it stay, and its snapshots unless they are to go with it.
+
+    Returns what became of each snapshot then: its id and EC2's ReturnCode.
+    """
+    if image.state == PENDING:
+        raise errors.image_unavailable(image.image_id)
+    image_lifecycle.check_unprotected(image)
+    move(image, ImageState.DEREGISTERED)
+    image.deregistered_at, image.is_public = now(), False
     image.launch_permissions.clear()
     tags.delete_tags_of(session, image.image_id)
+    session.flush()
+    gone = snapshots.snapshot_ids_of(image) if delete_snapshots else []
+    return [(snapshot_id, snapshots.delete_with_image(session, image.account_id, snapshot_id)) for snapshot_id in gone]
 
 
 def complete(session: Session, image_id: str) -> None:
     """All its snapshots are stored."""
     image = session.get_one(Image, image_id)
     if image.state == PENDING:
-        image.state = AVAILABLE
+        move(image, ImageState.AVAILABLE)
         image.block_device_mappings = [_fitting(session, mapping) for mapping in image.block_device_mappings]
 
 
@@ -259,7 +279,8 @@ def fail(session: Session, image_id: str, code: str, message: str) -> None:
     """It could not be made; the record says why."""
     image = session.get_one(Image, image_id)
     if image.state == PENDING:
-        image.state, image.state_reason_code, image.state_reason_message = FAILED, code, message
+        move(image, ImageState.FAILED)
+        image.state_reason_code, image.state_reason_message = code, message
 
 
 def change_launch_permissions(

@@ -95,6 +95,7 @@ class LaunchRequest:
 def launch(session: Session, account_id: str, request: LaunchRequest, count: int) -> list[Instance]:
     """Write the rows of ``count`` pending instances of one reservation, with interfaces and volumes."""
     reservation_id = new_id(Prefix.RESERVATION)
+    request.image.last_launched_at = now()
     launched = []
     for index in range(count):
         instance = _instance_row(session, account_id, request, reservation_id, index)

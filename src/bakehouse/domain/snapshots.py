@@ -11,8 +11,11 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance, Snapshot, Volume, now
 from bakehouse.domain import tags
+from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
+# DeleteSnapshotReturnCode, by why a snapshot was not deleted.
+_NOT_DELETED = {"InvalidSnapshot.InUse": "skipped", "InvalidSnapshot.NotFound": "missing-permissions"}
 PENDING, COMPLETED, ERROR = "pending", "completed", "error"
 
 
@@ -112,6 +115,15 @@ def _is_under_way(session: Session, set_id: str | None) -> bool:
     """Whether one of a set is still being taken: all of them come to an end together."""
     pending = sa.select(Snapshot.snapshot_id).where(Snapshot.set_id == set_id, Snapshot.state == PENDING)
     return set_id is not None and session.scalars(pending).first() is not None
+
+
+def delete_with_image(session: Session, account_id: str, snapshot_id: str) -> str:
+    """Delete a snapshot of an image that went, if nothing else needs it; EC2's word for what came of it."""
+    try:
+        delete(session, account_id, snapshot_id)
+    except ApiError as error:
+        return _NOT_DELETED.get(error.code, "client-error")
+    return "success"
 
 
 def snapshot_ids_of(image: Image) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.operations.images import image_time
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
 from bakehouse.domain import images
@@ -21,10 +22,11 @@ def describe_image_attribute(context: RequestContext, request: Parameters) -> Re
     answers: dict[str, dict[str, Any]] = {
         "blockdevicemapping": {"BlockDeviceMappings": image.block_device_mappings},
         "bootmode": {"BootMode": {"Value": image.boot_mode}},
-        "deregistrationprotection": {"DeregistrationProtection": {"Value": "disabled"}},
+        "deregistrationprotection": {"DeregistrationProtection": {"Value": image.deregistration_protection}},
         "description": {"Description": {"Value": image.description}},
         "imdssupport": {"ImdsSupport": {"Value": image.imds_support}},
         "kernel": {"KernelId": {}},
+        "lastlaunchedtime": {"LastLaunchedTime": {"Value": image_time(image.last_launched_at)}},
         "launchpermission": {"LaunchPermissions": _permissions(image)},
         "productcodes": {"ProductCodes": []},
         "ramdisk": {"RamdiskId": {}},

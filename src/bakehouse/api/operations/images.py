@@ -1,6 +1,7 @@
 """CreateImage, DescribeImages, RegisterImage, DeregisterImage."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from bakehouse import errors
@@ -10,8 +11,22 @@ from bakehouse.api.operations import block_devices
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import images, instances, snapshots, tags
+from bakehouse.domain import image_lifecycle, images, instances, snapshots, tags
 from bakehouse.domain.block_devices import registered_mappings
+
+
+def image_time(moment: datetime | None) -> str | None:
+    """A moment as the Image shape has it: text, to the second."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.000Z" if moment else None
+
+
+def deprecation_text(image: images.ImageRow | Image) -> str | None:
+    """When the image is deprecated, or was."""
+    return image_time(
+        image_lifecycle.deprecation_time(
+            is_public=image.is_public, created_at=image.created_at, deprecate_at=image.deprecate_at
+        )
+    )
 
 
 def image_item(image: images.ImageRow, own_tags: list[dict[str, str]]) -> dict[str, Any]:
@@ -23,15 +38,19 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]]) -> dict[s
         "Architecture": image.architecture,
         "BlockDeviceMappings": image.block_device_mappings,
         "BootMode": image.boot_mode,
-        "CreationDate": f"{image.created_at:%Y-%m-%dT%H:%M:%S}.000Z",
+        "CreationDate": image_time(image.created_at),
+        "DeprecationTime": deprecation_text(image),
+        "DeregistrationProtection": image.deregistration_protection,
         "Description": image.description,
         "EnaSupport": True,
+        "FreeTierEligible": False,
         "Hypervisor": "xen",
         "ImageId": image.image_id,
         "ImageLocation": f"{image.owner_alias or image.account_id}/{image.name}",
         "ImageOwnerAlias": image.owner_alias,
         "ImageType": "machine",
         "ImdsSupport": image.imds_support,
+        "LastLaunchedTime": image_time(image.last_launched_at),
         "Name": image.name,
         "OwnerId": image.account_id,
         "PlatformDetails": "Linux/UNIX",
@@ -103,21 +122,26 @@ _IMAGE_FILTERS = FilterTable(
         "creation-date": "CreationDate",
         "description": "Description",
         "ena-support": "EnaSupport",
+        "free-tier-eligible": "FreeTierEligible",
         "hypervisor": "Hypervisor",
         "image-id": "ImageId",
         "image-type": "ImageType",
         "is-public": "Public",
+        "kernel-id": "KernelId",
         "manifest-location": "ImageLocation",
         "name": "Name",
         "owner-alias": "ImageOwnerAlias",
         "owner-id": "OwnerId",
         "platform": "Platform",
         "product-code": "ProductCodes[].ProductCodeId",
+        "product-code.type": "ProductCodes[].ProductCodeType",
+        "ramdisk-id": "RamdiskId",
         "root-device-name": "RootDeviceName",
         "root-device-type": "RootDeviceType",
         "source-image-id": "SourceImageId",
         "source-image-region": "SourceImageRegion",
         "source-instance-id": "SourceInstanceId",
+        "sriov-net-support": "SriovNetSupport",
         "state": "State",
         "state-reason-code": "StateReason.Code",
         "state-reason-message": "StateReason.Message",
@@ -131,7 +155,6 @@ _IMAGE_FILTERS = FilterTable(
     "ec2",
     "DescribeImages",
     mutates=False,
-    # No image here is ever deprecated or disabled, so there is nothing these two could hide.
     honours=("ImageIds", "Owners", "ExecutableUsers", "IncludeDeprecated", "IncludeDisabled"),
     filters=_IMAGE_FILTERS,
     paged=Paged(result="Images", minimum=1, maximum=1000, ids=("ImageIds",), key="ImageId"),
@@ -145,6 +168,8 @@ def describe_images(context: RequestContext, request: Parameters) -> Reply:
         request.get("ImageIds", ()),
         owners=request.get("Owners", ()),
         executable_users=request.get("ExecutableUsers", ()),
+        include_deprecated=request.get("IncludeDeprecated", False),
+        include_disabled=request.get("IncludeDisabled", False),
     )
     own_tags = tags.tags_of(session, account_id, [one.image_id for one in found])
     return {"Images": [image_item(one, own_tags[one.image_id]) for one in found]}
@@ -197,13 +222,11 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
     "ec2",
     "DeregisterImage",
     mutates=True,
-    honours=("ImageId",),
-    harmless={"DeleteAssociatedSnapshots": (False,)},
+    honours=("ImageId", "DeleteAssociatedSnapshots"),
 )
 def deregister_image(context: RequestContext, request: Parameters) -> Reply:
-    """Take an image out of use; instances and snapshots stay."""
+    """Take an image out of use, and its snapshots if so asked and no other image needs them; instances stay."""
     image = images.get_own(context.session, context.account_id, request["ImageId"])
-    if image.state == images.PENDING:
-        raise errors.image_unavailable(image.image_id)
-    images.deregister(context.session, image)
-    return {"Return": True}
+    ended = images.deregister(context.session, image, delete_snapshots=request.get("DeleteAssociatedSnapshots", False))
+    results = [{"SnapshotId": snapshot_id, "ReturnCode": code} for snapshot_id, code in ended]
+    return {"Return": True, "DeleteSnapshotResults": results}

@@ -31,6 +31,12 @@ class Image(Regional, Row):
     source_image_region: Mapped[str | None]
     imds_support: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    last_launched_at: Mapped[datetime | None]
+    # When its owner wants it deprecated; a public image is after two years in any case.
+    deprecate_at: Mapped[datetime | None]
+    deregistration_protection: Mapped[str] = mapped_column(default="disabled")
+    # The end of the cooldown after a protection that had one.
+    protected_until: Mapped[datetime | None]
     deregistered_at: Mapped[datetime | None]
     launch_permissions: Mapped[list["LaunchPermission"]] = relationship(cascade="all, delete-orphan")
 
