@@ -82,6 +82,12 @@ def disable(image: Image) -> None:
     image.launch_permissions.clear()
 
 
+def check_shareable(image: Image) -> None:
+    """Refuse to share what is disabled."""
+    if image.state == ImageState.DISABLED:
+        raise errors.image_unavailable(image.image_id)
+
+
 def enable(image: Image) -> None:
     """Its owner may launch it again; it is shared with nobody."""
     _check_there(image)

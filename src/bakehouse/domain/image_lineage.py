@@ -1,6 +1,6 @@
 """What an image came from, and what refers to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -44,6 +44,12 @@ def _parent(session: Session, account_id: str, image: Image) -> Image | None:
             return images.get_visible(session, account_id, parent.image_id)
         except ApiError:
             return None
+
+
+def launched_from(session: Session, instances: Collection[Instance]) -> dict[str, Image]:
+    """The images of instances, by id: also those that are deregistered or not shared with their owner any more."""
+    image_ids = {one.image_id for one in instances}
+    return {image.image_id: image for image in session.scalars(sa.select(Image).where(Image.image_id.in_(image_ids)))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.operations.images import image_time
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import images
+from bakehouse.domain import image_lifecycle, images
 
 
 def _permissions(image: Image) -> list[dict[str, str]]:
@@ -72,6 +72,8 @@ def modify_image_attribute(context: RequestContext, request: Parameters) -> Repl
         images.check_description(text)
         image.description = text
     change = _permission_change(request)
+    if change["add"]:
+        image_lifecycle.check_shareable(image)
     if change["add"] or change["remove"]:
         images.change_launch_permissions(image, **change)
     elif text is None:

@@ -1,9 +1,8 @@
-"""GetImageAncestry, DescribeImageReferences, DescribeInstanceImageMetadata: what images came from, and what uses them."""
+"""What images came from, and what uses them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
@@ -13,7 +12,7 @@ from bakehouse.api.operations.images import deprecation_text, image_time
 from bakehouse.api.operations.instance_items import state_item
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
-from bakehouse.database.models import Image, Instance
+from bakehouse.database.models import Image
 from bakehouse.domain import accounts, image_lineage, images, instances, tags, vpcs
 
 Item = dict[str, Any]
@@ -109,12 +108,15 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
     session, account_id = context.session, context.account_id
     found = instances.visible(session, account_id, request.get("InstanceIds", ()))
     own_tags = tags.tags_of(session, account_id, [one.instance_id for one in found])
-    launched_from = _images_of(session, found)
+    launched_from = {
+        image_id: _image_metadata(session, image)
+        for image_id, image in image_lineage.launched_from(session, found).items()
+    }
     return {
         "InstanceImageMetadata": [
             {
                 "AvailabilityZone": one.availability_zone,
-                "ImageMetadata": launched_from[one.image_id],
+                "ImageMetadata": launched_from.get(one.image_id, {"ImageId": one.image_id}),
                 "InstanceId": one.instance_id,
                 "InstanceType": one.instance_type,
                 "LaunchTime": one.launched_at,
@@ -127,13 +129,6 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
             for one in found
         ]
     }
-
-
-def _images_of(session: Session, found: Sequence[Instance]) -> dict[str, Item]:
-    image_ids = {one.image_id for one in found}
-    rows = session.scalars(sa.select(Image).where(Image.image_id.in_(image_ids)))
-    known = {image.image_id: _image_metadata(session, image) for image in rows}
-    return {image_id: known.get(image_id, {"ImageId": image_id}) for image_id in image_ids}
 
 
 def _image_metadata(session: Session, image: Image) -> Item:
