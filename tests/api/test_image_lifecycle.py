@@ -172,6 +172,16 @@ def test_the_ancestry_of_a_shared_image_tells_nothing_of_its_owners_private_imag
     assert [one["ImageId"] for one in chain] == [child["ImageId"]]
 
 
+def test_parameters_refer_to_an_image(service: Service, ec2: Any, own: dict[str, Any]) -> None:
+    ssm, name = service.client("ssm"), f"/{unique('golden')}/image"
+    ssm.put_parameter(Name=name, Value=own["ImageId"], Type="String", DataType="aws:ec2:image")
+    wanted = [{"ResourceType": "ssm:Parameter"}]
+    asked = ec2.describe_image_references(ImageIds=[own["ImageId"]], ResourceTypes=wanted)
+    (found,) = asked["ImageReferences"]
+    assert found["Arn"] == f"arn:aws:ssm:{HOME_REGION}:{service.administrator.account_id}:parameter{name}"
+    ssm.delete_parameter(Name=name)
+
+
 def test_instances_refer_to_their_image_and_tell_what_it_was(
     ec2: Any, other: Any, own: dict[str, Any], belongings: Belongings
 ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance
 from bakehouse.database.session import everywhere, in_region
-from bakehouse.domain import images
+from bakehouse.domain import images, parameters
 from bakehouse.domain.instances import State
 from bakehouse.errors import ApiError
 
@@ -85,7 +85,17 @@ def references(session: Session, account_id: str, image_ids: Sequence[str], want
     found: list[Reference] = []
     if INSTANCE in wanted:
         found += _instances(session, account_id, image_ids, wanted[INSTANCE])
+    if PARAMETER in wanted:
+        found += _parameters(session, account_id, image_ids)
     return found
+
+
+def _parameters(session: Session, account_id: str, image_ids: Sequence[str]) -> Iterator[Reference]:
+    for one in parameters.visible(session, account_id):
+        newest = one.versions[-1]
+        if newest.data_type == parameters.IMAGE and (image_id := newest.value.decode()) in image_ids:
+            resource = f"parameter/{one.name.removeprefix('/')}"
+            yield Reference(image_id=image_id, resource_type=PARAMETER, resource=resource)
 
 
 def _instances(
