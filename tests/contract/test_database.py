@@ -24,7 +24,7 @@ from tests.framework.tiny_host import wait_for
 
 pytestmark = pytest.mark.programs
 
-KEY = TokenKey(account_id="1" * 12, region="us-east-1", operation="RunInstances", token="once")
+KEY = TokenKey(account_id="1" * 12, region="us-east-1", operation="ec2.RunInstances", token="once")
 REPLY = Remembered(request_digest="digest", response=b"\x00\xffreply")
 
 

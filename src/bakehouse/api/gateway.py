@@ -246,7 +246,9 @@ class Gateway:
         token = client_tokens.read_token(call.parameters, name) if call.operation.mutates else None
         if token is None:
             return None
-        return TokenKey(account_id=call.secret.account_id, region=call.region, operation=call.action, token=token)
+        # Services share names of operations: EC2 and Image Builder both have a CreateImage.
+        operation = f"{call.service}.{call.action}"
+        return TokenKey(account_id=call.secret.account_id, region=call.region, operation=operation, token=token)
 
     def _make_error_reply(self, call: Call, error: ApiError) -> tuple[Reply, str]:
         codec = self._services.codec(call.service)
