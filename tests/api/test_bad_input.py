@@ -153,7 +153,6 @@ REFUSED: list[tuple[str, tuple[str, dict[str, Any]]]] = [
         ("ModifyImageAttribute", {"ImageId": "{image}", "LaunchPermission": {"Add": [{"Group": "friends"}]}}),
     ),
     ("InvalidParameterValue", ("ResetImageAttribute", {"ImageId": "{image}", "Attribute": "description"})),
-    ("InvalidParameter", ("DeregisterImage", {"ImageId": "{image}", "DeleteAssociatedSnapshots": True})),
     # volumes and snapshots
     ("InvalidParameterValue", volume(Size=0)),
     ("InvalidParameterValue", volume(AvailabilityZone="us-east-1z")),

@@ -23,7 +23,8 @@ _WAYS: dict[ImageState, frozenset[ImageState]] = {
     ImageState.AVAILABLE: frozenset({ImageState.DISABLED, ImageState.DEREGISTERED}),
     ImageState.DISABLED: frozenset({ImageState.AVAILABLE, ImageState.DEREGISTERED}),
     ImageState.FAILED: frozenset({ImageState.DEREGISTERED}),
-    ImageState.DEREGISTERED: frozenset(),
+    # Out of the recycle bin, as it was before.
+    ImageState.DEREGISTERED: frozenset({ImageState.AVAILABLE, ImageState.DISABLED}),
 }
 
 
