@@ -90,7 +90,7 @@ SEEN: dict[str, str] = {
     "InvalidReplaceRootVolumeTaskId.Malformed": "by analogy",
     "InvalidReplaceRootVolumeTaskId.NotFound": "by analogy",
     "InvalidUserData.Malformed": "terraform-provider-aws and Karpenter handle it when RunInstances is given user data",
-    "InvalidVolumeModification.NotFound": "the EBS CSI driver and Portworx take it for a volume that was never modified",
+    "InvalidVolumeModification.NotFound": "the EBS CSI driver takes it for a volume that was never modified",
 }
 
 
