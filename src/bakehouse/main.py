@@ -58,6 +58,7 @@ from bakehouse.workflows import (
     launch_instance,
     machine_exited,
     modify_volume,
+    replace_root_volume,
     store_care,
     volumes,
 )
@@ -88,6 +89,7 @@ WORKFLOWS: dict[str, Callable[..., None]] = {
     "machine_exited": machine_exited.machine_exited,
     "modify_volume": modify_volume.modify_volume,
     "reboot_instance": end_instance.reboot_instance,
+    "replace_root_volume": replace_root_volume.replace_root_volume,
     # Starting is launching: every step finds what is there already.
     "start_instance": launch_instance.launch_instance,
     "stop_instance": end_instance.stop_instance,

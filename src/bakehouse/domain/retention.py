@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import ClientToken, Instance, Snapshot, Volume, now
+from bakehouse.database.models import ClientToken, Instance, ReplaceRootVolumeTask, Snapshot, Volume, now
 from bakehouse.domain import snapshots, tags
 from bakehouse.domain.instances import TERMINATED_VISIBLE_S
 
@@ -26,6 +26,10 @@ def forget_expired(session: Session) -> None:
     for instance_id in session.scalars(gone).all():
         tags.delete_tags_of(session, instance_id)
         session.execute(sa.delete(Instance).where(Instance.instance_id == instance_id))
+        exchanges = sa.select(ReplaceRootVolumeTask).where(ReplaceRootVolumeTask.instance_id == instance_id)
+        for task in session.scalars(exchanges).all():
+            tags.delete_tags_of(session, task.task_id)
+            session.delete(task)
     # A capture that is under way still asks what its volume was.
     captured = sa.select(Snapshot.volume_id).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.is_not(None))
     session.execute(

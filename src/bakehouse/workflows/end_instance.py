@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Instance
-from bakehouse.domain import instances, volumes
+from bakehouse.domain import instances, replace_root_volume_tasks, volumes
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.storage import volumes as volume_files
@@ -216,7 +216,7 @@ def _wait_until_none_changes(host: Host) -> None:
     deadline = time.monotonic() + _CHANGE_WAIT_S
     while time.monotonic() < deadline:
         with host.database.transaction(mutates=False) as session:
-            if session.scalars(changing).first() is None:
+            if session.scalars(changing).first() is None and not replace_root_volume_tasks.under_way(session):
                 return
         time.sleep(0.5)
 

@@ -57,28 +57,34 @@ def start_machine(host: Host, instance_id: str) -> None:
     """Start QEMU in the VPC's namespace, or find the one that an interrupted step started."""
     with host.locks[instance_id]:
         with host.database.transaction(mutates=False) as session:
-            instance = instances.get_any(session, instance_id)
-            if instance.state != State.PENDING:
+            if instances.get_any(session, instance_id).state != State.PENDING:
                 return
-            machine_spec = specs.machine_spec(host, instance)
-            vpc_id = instance.vpc_id
-        # Known to the network before the lock is free again: nobody then takes the VPC for an idle one.
-        with host.locks[vpc_id]:
-            network = ensure_network(host, vpc_id)
-            # Read under the lock: whoever changes groups or addresses afterwards finds the interface described.
-            with host.database.transaction(mutates=False) as session:
-                interface_spec = specs.interface_spec(session, instances.get_any(session, instance_id))
-            if host.machines.find(instance_id) is not None:
-                network.adopt_interface(interface_spec)
-                return
-            tap = network.add_interface(interface_spec)
-        try:
-            host.machines.launch(machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap})
-        except BaseException:
-            network.remove_interface(interface_spec.interface_id)
-            raise
-        finally:
-            os.close(tap)
+        bring_up(host, instance_id)
+
+
+def bring_up(host: Host, instance_id: str) -> None:
+    """Have the instance's machine run as its rows are; the caller holds the instance's lock."""
+    with host.database.transaction(mutates=False) as session:
+        instance = instances.get_any(session, instance_id)
+        machine_spec = specs.machine_spec(host, instance)
+        vpc_id = instance.vpc_id
+    # Known to the network before the lock is free again: nobody then takes the VPC for an idle one.
+    with host.locks[vpc_id]:
+        network = ensure_network(host, vpc_id)
+        # Read under the lock: whoever changes groups or addresses afterwards finds the interface described.
+        with host.database.transaction(mutates=False) as session:
+            interface_spec = specs.interface_spec(session, instances.get_any(session, instance_id))
+        if host.machines.find(instance_id) is not None:
+            network.adopt_interface(interface_spec)
+            return
+        tap = network.add_interface(interface_spec)
+    try:
+        host.machines.launch(machine_spec, spawn=network.spawn, tap_fds={interface_spec.interface_id: tap})
+    except BaseException:
+        network.remove_interface(interface_spec.interface_id)
+        raise
+    finally:
+        os.close(tap)
 
 
 def mark_running(host: Host, instance_id: str) -> None:

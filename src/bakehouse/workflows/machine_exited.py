@@ -1,7 +1,7 @@
 """A machine ended by itself: the guest shut down, or QEMU died. The record follows the truth."""
 
 from bakehouse.database.models import now
-from bakehouse.domain import instances
+from bakehouse.domain import instances, replace_root_volume_tasks
 from bakehouse.domain.instances import State
 from bakehouse.hypervisor.spec import ExitReason
 from bakehouse.workflows.host import Host
@@ -45,14 +45,17 @@ def machine_exited(host: Host, instance_id: str, reason: str) -> None:
 
 
 def follow_exit(host: Host, instance_id: str, reason: str) -> None:
-    """Move the row if it still says running and no machine runs; the stop or termination is its own workflow."""
+    """Move the row if it still says running and no machine runs; the stop or termination is its own workflow.
+
+    An instance whose root is being exchanged has no machine for a while.
+    """
     with host.locks[instance_id]:
         if host.machines.find(instance_id) is not None:
             return
         code, message = _REASONS[ExitReason(reason)]
         with host.database.transaction() as session:
             instance = instances.get_any(session, instance_id)
-            if instance.state != State.RUNNING:
+            if instance.state != State.RUNNING or replace_root_volume_tasks.is_under_way(session, instance_id):
                 return
             ends = instance.shutdown_behavior == "terminate" and reason == ExitReason.GUEST_SHUTDOWN
             state = State.SHUTTING_DOWN if ends else State.STOPPING

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Image, Instance, Snapshot, Volume
-from bakehouse.domain import images, instances, retention, snapshots, volume_modifications
+from bakehouse.domain import images, instances, replace_root_volume_tasks, retention, snapshots, volume_modifications
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.workflows.host import Host
@@ -91,7 +91,12 @@ def _under_way(session: Session) -> Iterator[Work]:
     for instance in session.scalars(sa.select(Instance).where(Instance.state.in_(_OF_INSTANCES))):
         workflow, arguments = _OF_INSTANCES[instance.state]
         yield workflow, instance.instance_id, arguments, instance.instance_id
-    for volume in session.scalars(sa.select(Volume).where(Volume.state.in_(_OF_VOLUMES))):
+    exchanges = replace_root_volume_tasks.under_way(session)
+    for task in exchanges:
+        yield "replace_root_volume", task.task_id, (), task.instance_id
+    of_exchanges = [task.new_volume_id for task in exchanges]
+    changing = sa.select(Volume).where(Volume.state.in_(_OF_VOLUMES), Volume.volume_id.not_in(of_exchanges))
+    for volume in session.scalars(changing):
         workflow, arguments = _OF_VOLUMES[volume.state]
         yield workflow, volume.volume_id, arguments, volume.volume_id
     settled = sa.select(Instance.instance_id).where(Instance.state.in_((State.RUNNING, State.STOPPED)))

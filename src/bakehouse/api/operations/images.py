@@ -11,7 +11,7 @@ from bakehouse.api.operations import block_devices
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import image_lifecycle, images, instances, snapshots, tags
+from bakehouse.domain import image_lifecycle, images, instances, replace_root_volume_tasks, snapshots, tags
 from bakehouse.domain.block_devices import registered_mappings
 
 
@@ -82,6 +82,7 @@ def create_image(context: RequestContext, request: Parameters) -> Reply:
     """Write a pending image and its snapshots; the capture runs after the answer."""
     session = context.session
     instance = instances.get(session, context.account_id, request["InstanceId"])
+    replace_root_volume_tasks.refuse_while_under_way(session, instance)
     image = images.create_from_instance(
         session,
         instance,

@@ -8,7 +8,7 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Snapshot
-from bakehouse.domain import instances, snapshots, tags, volumes
+from bakehouse.domain import instances, replace_root_volume_tasks, snapshots, tags, volumes
 
 
 def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]]) -> dict[str, Any]:
@@ -78,6 +78,7 @@ def create_snapshots(context: RequestContext, request: Parameters) -> Reply:
     session = context.session
     specification = request["InstanceSpecification"]
     instance = instances.get(session, context.account_id, specification["InstanceId"])
+    replace_root_volume_tasks.refuse_while_under_way(session, instance)
     chosen = volumes.chosen_of(
         session,
         instance,

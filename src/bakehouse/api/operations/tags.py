@@ -13,6 +13,7 @@ from bakehouse.domain import (
     instances,
     key_pairs,
     network_interfaces,
+    replace_root_volume_tasks,
     security_groups,
     snapshots,
     tags,
@@ -43,6 +44,10 @@ def _resource_type(context: RequestContext, resource_id: str) -> str:
         "eni": ("network-interface", lambda: network_interfaces.get(session, account_id, resource_id)),
         "i": ("instance", lambda: instances.get(session, account_id, resource_id)),
         "key": ("key-pair", lambda: key_pairs.visible(session, account_id, ids=[resource_id])),
+        "replacevol": (
+            "replace-root-volume-task",
+            lambda: replace_root_volume_tasks.get(session, account_id, resource_id),
+        ),
         "sg": ("security-group", lambda: security_groups.get(session, account_id, resource_id)),
         "sgr": ("security-group-rule", lambda: security_groups.get_rule(session, account_id, resource_id)),
         "snap": ("snapshot", lambda: snapshots.get(session, account_id, resource_id)),

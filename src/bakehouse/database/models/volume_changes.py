@@ -36,9 +36,13 @@ class ReplaceRootVolumeTask(Regional, Row):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
     instance_id: Mapped[str] = mapped_column(index=True)
     state: Mapped[str]
-    # What the new root is made of; ``image_id`` only where the client named an image.
+    # What the new root is made of; image and boot mode only where the client named an image.
     snapshot_id: Mapped[str]
     image_id: Mapped[str | None]
+    boot_mode: Mapped[str | None]
+    # What the instance was before, should it have to be so again.
+    replaced_image_id: Mapped[str]
+    replaced_boot_mode: Mapped[str]
     old_volume_id: Mapped[str]
     new_volume_id: Mapped[str]
     delete_replaced: Mapped[bool] = mapped_column(default=False)
