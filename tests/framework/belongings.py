@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.framework.service import Keys, Service
+from tests.framework.tiny_host import wait_for
 
 _WAIT = {"Delay": 1, "MaxAttempts": 120}
 ZONE = "us-east-1a"
@@ -28,6 +29,7 @@ class Belongings:
     network_interface: str
     network_interface_attachment: str
     public_ip: str
+    replace_root_volume_task: str
     route_table: str
     security_group: str
     security_group_name: str
@@ -62,13 +64,15 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
     association_id = ec2.associate_address(AllocationId=address["AllocationId"], InstanceId=instance["InstanceId"])[
         "AssociationId"
     ]
+    task_id, root_id = _replace_root(ec2, instance["InstanceId"])
     ids = {
-        "attached_volume": instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"],
+        "attached_volume": root_id,
         "elastic_address": address["AllocationId"],
         "image": own_image,
         "instance": instance["InstanceId"],
         "key_pair": pair["KeyPairId"],
         "network_interface": instance["NetworkInterfaces"][0]["NetworkInterfaceId"],
+        "replace_root_volume_task": task_id,
         "security_group": group_id,
         "security_group_rule": rule["SecurityGroupRuleId"],
         "snapshot": snapshot_id,
@@ -112,3 +116,17 @@ def _parts_of(ec2: Any) -> dict[str, str]:
         "network_acl": ec2.describe_network_acls()["NetworkAcls"][0]["NetworkAclId"],
         "route_table": ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"],
     }
+
+
+def _replace_root(ec2: Any, instance_id: str) -> tuple[str, str]:
+    """Exchange the root volume; the task and the root there is now."""
+    task = ec2.create_replace_root_volume_task(InstanceId=instance_id, DeleteReplacedRootVolume=True)
+    task_id = task["ReplaceRootVolumeTask"]["ReplaceRootVolumeTaskId"]
+
+    def has_succeeded() -> bool:
+        (found,) = ec2.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])["ReplaceRootVolumeTasks"]
+        return bool(found["TaskState"] == "succeeded")
+
+    wait_for(has_succeeded, "another root", timeout_s=120)
+    instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    return task_id, instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
