@@ -109,10 +109,10 @@ def start_on_new_root(host: Host, task_id: str) -> None:
 def _start(host: Host, instance_id: str) -> None:
     hydrate_bases(host, instance_id)
     with host.locks[instance_id]:
+        prepare_volumes(host, instance_id)  # the root's files are the machine's, whether it starts now or later
         with host.database.transaction(mutates=False) as session:
             if instances.get_any(session, instance_id).state != State.RUNNING:
                 return
-        prepare_volumes(host, instance_id)
         bring_up(host, instance_id)
     watch_machine(host, instance_id)
 
