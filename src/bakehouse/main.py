@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from bakehouse.database.errors import database_errors_translated
 from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
 from bakehouse.database.sqlite_file import check_file, reserve_room
-from bakehouse.domain import accounts
+from bakehouse.domain import accounts, organizations
 from bakehouse.durable.engine import Engine, StepObserver
 from bakehouse.errors import PartError
 from bakehouse.guest.metadata import MetadataServer
@@ -304,12 +304,30 @@ def stop_everything(settings: Settings) -> None:
         end_instance.stop_all(host)
 
 
-def create_account(settings: Settings, alias: str | None) -> AdministratorKey:
-    """Make one more account; ValueError when the alias is taken."""
+def create_account(
+    settings: Settings, alias: str | None, *, organization: str | None = None, units: Sequence[str] = ()
+) -> AdministratorKey:
+    """Make one more account; ValueError when the alias is taken, or it cannot be where it is to be."""
     database = open_database(settings)
     try:
         with database.transaction() as session:
-            return _new_account(session, settings, alias)
+            key = _new_account(session, settings, alias)
+            organizations.place(session, key.account_id, organization, units)
+            return key
+    finally:
+        database.close()
+
+
+def place_account(settings: Settings, id_or_alias: str, *, organization: str | None, units: Sequence[str]) -> list[str]:
+    """Put an account into an organization and units; where it is then. ValueError for what cannot be."""
+    database = open_database(settings)
+    try:
+        with database.transaction() as session:
+            account = accounts.find_account(session, id_or_alias)
+            if account is None:
+                raise ValueError(f"there is no account {id_or_alias}")
+            organizations.place(session, account.account_id, organization, units)
+            return organizations.places_of(session, account.account_id)
     finally:
         database.close()
 

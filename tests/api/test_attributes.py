@@ -66,10 +66,11 @@ def test_the_groups_of_an_instance_are_changed(administrator: Caller, belongings
 
 def test_what_is_said_of_an_images_attributes_is_what_was_set(administrator: Caller, belongings: Belongings) -> None:
     one = {"ImageId": belongings.image}
-    unsaid = {"uefiData"}
+    unsaid = {"lastLaunchedTime"}
     for attribute in attributes_of("DescribeImageAttribute"):
         answer = administrator.call("DescribeImageAttribute", {**one, "Attribute": attribute})
         assert answer.code == ("UnsupportedOperation" if attribute in unsaid else "-"), attribute
+    assert administrator.call("DisableImageBlockPublicAccess").status == 200
     # As Packer sends it: both forms of one change at once, and Ansible's spelling.
     both = {
         "Attribute": "LaunchPermission",
@@ -83,6 +84,8 @@ def test_what_is_said_of_an_images_attributes_is_what_was_set(administrator: Cal
     permissions = administrator.call("DescribeImageAttribute", asked).parsed["LaunchPermissions"]
     assert permissions == [{"Group": "all"}, {"UserId": "123456789012"}]
     assert administrator.call("ResetImageAttribute", asked).status == 200
+    blocked = {"ImageBlockPublicAccessState": "block-new-sharing"}
+    assert administrator.call("EnableImageBlockPublicAccess", blocked).status == 200
     assert administrator.call("DescribeImageAttribute", asked).parsed["LaunchPermissions"] == []
     for description in ("now with a description", ""):
         changed = {**one, "Attribute": "description", "Value": description}

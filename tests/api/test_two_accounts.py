@@ -83,7 +83,11 @@ def test_no_listing_shows_anything_of_another_account_whatever_the_filter(
             names = [*operation.filters.paths, *operation.filters.outer, *tag_names]
             values = ["*", *belongings.words()]
             requests += [{"Filters": [{"Name": name, "Values": values}]} for name in names]
-        requests += [{name: ["all", belongings.account_id]} for name in ("ExecutableUsers",) if takes(operation, name)]
+        requests += [
+            {name: ["all", belongings.account_id]}
+            for name in ("ExecutableUsers", "RestorableByUserIds")
+            if takes(operation, name)
+        ]
         requests += [{name: [belongings.account_id]} for name in ("Owners", "OwnerIds") if takes(operation, name)]
         for request in requests:
             answer = other.call(operation.name, request)

@@ -36,7 +36,7 @@ def _image(region: str) -> Image:
         state="available",
         root_device_name="/dev/xvda",
         block_device_mappings=[],
-        launch_permissions=[LaunchPermission(user_id="2" * 12)],
+        launch_permissions=[LaunchPermission(grantee="2" * 12)],
     )
 
 
@@ -52,7 +52,7 @@ def test_every_kind_of_statement_sees_one_region(database: Database, region: str
         assert [one.image_id for one in images.list_rows(session, ACCOUNT)] == [own]
         joined = sa.select(Image.image_id).join(LaunchPermission)
         assert session.scalars(joined).all() == [own]
-        inner = sa.select(LaunchPermission.user_id).where(LaunchPermission.image_id.in_(sa.select(Image.image_id)))
+        inner = sa.select(LaunchPermission.grantee).where(LaunchPermission.image_id.in_(sa.select(Image.image_id)))
         assert len(session.scalars(inner).all()) == 1
         session.execute(sa.update(Image).values(description="changed"))
     with database.transaction() as session:
@@ -102,9 +102,11 @@ def test_only_tables_that_are_shared_by_all_regions_are_without_one() -> None:
         "access_keys",
         "accounts",
         "client_tokens",
+        "create_volume_permissions",
         "interface_groups",
         "launch_permissions",
         "parameter_versions",
+        "organization_memberships",
         "security_group_rules",
         "service_secrets",
     }

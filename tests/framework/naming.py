@@ -88,8 +88,13 @@ NO_RESOURCE = {
     "Group",
     "Name",
     "NetworkBorderGroup",
+    "OrganizationArn",
+    "OrganizationArns",
+    "OrganizationalUnitArn",
+    "OrganizationalUnitArns",
     "OwnerIds",
     "RegionNames",
+    "RestorableByUserIds",
     "RootDeviceName",
     "UserGroups",
     "UserId",
@@ -100,6 +105,8 @@ NO_RESOURCE = {
 }
 # Parameters that give a new resource its name.
 NEW_NAMES = {("CreateKeyPair", "KeyName"), ("CreateSecurityGroup", "GroupName"), ("ImportKeyPair", "KeyName")}
+# Parameters that name nothing, though others of that name do: "all" is the only group of a snapshot.
+NO_NAMES = {("ModifySnapshotAttribute", "GroupNames[]")}
 # Not even the own one is found here: it is for ingress.
 NOT_WITH_OWN = {
     ("RevokeSecurityGroupEgress", "SecurityGroupRuleIds[]"),
@@ -172,7 +179,7 @@ def namings_of(operation: Operation) -> Iterator[Naming]:
     for path, shape in honoured_leaves(operation):
         name = last_member(path)
         is_text = shape.type_name == "string" and not getattr(shape, "enum", ())
-        if not is_text or name in NO_RESOURCE or (operation.name, path) in NEW_NAMES:
+        if not is_text or name in NO_RESOURCE or (operation.name, path) in NEW_NAMES | NO_NAMES:
             continue
         kinds = TAGGABLE if name == "Resources" else [KINDS[name]] if name in KINDS else []
         assert kinds or not LOOKS_LIKE_ONE.search(name), (

@@ -69,9 +69,9 @@ class Service:
         """Run a verb of the command line against it; what it printed."""
         return run_cli({**environment(self.state_root, self.port), **self.variables}, *words)
 
-    def new_account(self) -> Keys:
-        """One more account, made as an administrator makes it."""
-        lines = self.run_cli("account", "create").splitlines()
+    def new_account(self, *words: str) -> Keys:
+        """One more account, made as an administrator makes it; ``words`` are options of the command."""
+        lines = self.run_cli("account", "create", *words).splitlines()
         values = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
         return Keys(
             account_id=lines[0].split()[-1],

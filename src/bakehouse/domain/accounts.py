@@ -6,7 +6,7 @@ Invariant: every account has its default VPC, subnets and security group in ever
 import base64
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,6 +16,8 @@ from bakehouse.domain.vpcs import create_default_vpc
 
 # Owner of the base images: what ``--owners amazon`` finds.
 AMAZON_ALIAS = "amazon"
+# EC2's own names of owners; every other account is named by its id alone.
+OWNER_ALIASES = (AMAZON_ALIAS, "aws-marketplace")
 
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 _PAGE_TOKEN_KEY = "page-token-key"  # noqa: S105  the name of a row, not a secret
@@ -30,7 +32,7 @@ def create_account(
     """
     if account_id is None:
         account_id = _free_account_id(session)
-    elif not _ACCOUNT_ID.fullmatch(account_id):
+    elif not is_account_id(account_id):
         raise ValueError(f"an account id has 12 digits, not {account_id!r}")
     elif session.get(Account, account_id) is not None:
         raise ValueError(f"the account {account_id} exists already")
@@ -42,6 +44,23 @@ def create_account(
     for region in regions:
         create_default_vpc(session, account_id, region=region)
     return account
+
+
+def is_account_id(text: str) -> bool:
+    """Tell whether it has the form of an account's id."""
+    return _ACCOUNT_ID.fullmatch(text) is not None
+
+
+def owner_aliases(session: Session) -> dict[str, str]:
+    """The accounts that EC2 names by an alias where it says who owns something."""
+    query = sa.select(Account.account_id, Account.alias).where(Account.alias.in_(OWNER_ALIASES))
+    return {account_id: alias for account_id, alias in session.execute(query).tuples() if alias is not None}
+
+
+def ids_of_owners(session: Session, account_id: str, owners: Collection[str]) -> set[str]:
+    """The accounts that a request names as owners: ids, ``self`` for the caller, and EC2's aliases."""
+    named = {account_id if owner == "self" else owner for owner in owners}
+    return named | {owner_id for owner_id, alias in owner_aliases(session).items() if alias in named}
 
 
 def ensure_regions(session: Session, regions: Sequence[str]) -> None:

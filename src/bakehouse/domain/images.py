@@ -1,4 +1,4 @@
-"""Images: who may see and launch them, their names and states."""
+"""Images: their names and states. With whom they are shared is in image_sharing.py."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -8,17 +8,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Account, Image, Instance, LaunchPermission, Snapshot, Volume, now
+from bakehouse.database.models import Account, Image, Instance, Snapshot, Volume, now
 from bakehouse.database.session import region_of
-from bakehouse.domain import block_devices, image_lifecycle, snapshots, tags, volume_types
-from bakehouse.domain.accounts import AMAZON_ALIAS
+from bakehouse.domain import block_devices, image_lifecycle, image_sharing, product_codes, snapshots, tags, volume_types
+from bakehouse.domain.accounts import OWNER_ALIASES
 from bakehouse.domain.image_states import ImageState, move
-from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
 PENDING, AVAILABLE, FAILED = ImageState.PENDING, ImageState.AVAILABLE, ImageState.FAILED
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 _MAX_DESCRIPTION = 255
 
 
@@ -53,7 +51,7 @@ def list_rows(
 
     Others' deprecated images are shown to who knows their ids.
     """
-    alias = sa.case((Account.alias == AMAZON_ALIAS, Account.alias)).label("owner_alias")
+    alias = sa.case((Account.alias.in_(OWNER_ALIASES), Account.alias)).label("owner_alias")
     # The table's columns are no ORM statement, which alone is bound to the region.
     query: sa.Select[Any] = sa.select(*Image.__table__.columns, alias).where(
         _is_visible(account_id), Image.region == region_of(session)
@@ -70,27 +68,12 @@ def list_rows(
         ids = {account_id if owner == "self" else owner for owner in owners}
         query = query.where(sa.or_(Image.account_id.in_(ids), alias.in_(ids)))
     if executable_users:
-        query = query.where(_is_executable_by(account_id, executable_users))
+        query = query.where(image_sharing.is_executable_by(account_id, executable_users))
     return session.execute(query).all()
 
 
 def _is_visible(account_id: str) -> sa.ColumnElement[bool]:
-    is_shared = Image.image_id.in_(_shared_with([account_id]))
-    return sa.and_(Image.deregistered_at.is_(None), sa.or_(Image.account_id == account_id, Image.is_public, is_shared))
-
-
-def _is_executable_by(account_id: str, users: Collection[str]) -> sa.ColumnElement[bool]:
-    """``all``: public; ``self``: shared with the caller; another account: shared with it, by the caller."""
-    others = Image.image_id.in_(_shared_with([user for user in users if user not in {"all", "self"}]))
-    return sa.or_(
-        sa.and_(others, Image.account_id == account_id),
-        sa.and_(Image.is_public, sa.literal("all" in users)),
-        Image.image_id.in_(_shared_with([account_id] if {"self", account_id} & set(users) else [])),
-    )
-
-
-def _shared_with(account_ids: Sequence[str]) -> sa.Select[Any]:
-    return sa.select(LaunchPermission.image_id).where(LaunchPermission.user_id.in_(account_ids))
+    return sa.and_(Image.deregistered_at.is_(None), image_sharing.is_visible(account_id))
 
 
 def _refuse_missing(session: Session, account_id: str, image_id: str) -> None:
@@ -119,6 +102,11 @@ def get_launchable(session: Session, account_id: str, image_id: str) -> Image:
     if image.state != AVAILABLE:
         raise errors.image_unavailable(image_id)
     return image
+
+
+def metadata_defaults(image: Image) -> dict[str, Any]:
+    """The metadata options a launch takes from its image: what knows version 2 needs no other."""
+    return {"HttpTokens": "required", "HttpPutResponseHopLimit": 2} if image.imds_support == "v2.0" else {}
 
 
 def is_name(name: str) -> bool:
@@ -176,6 +164,8 @@ def create_from_instance(
     )
     session.add(image)
     image.block_device_mappings = _captured_mappings(session, instance, image.image_id, overrides)
+    under = product_codes.of_snapshots(session, snapshots.snapshot_ids_of(image))
+    image.product_codes = product_codes.merge(instance.product_codes, under)
     session.flush()
     return image
 
@@ -222,6 +212,7 @@ def register(
     boot_mode: str,
     root_device_name: str,
     mappings: list[dict[str, Any]],
+    imds_support: str | None = None,
     is_public: bool = False,
 ) -> Image:
     """Write an available image over completed snapshots; mappings from ``block_devices.registered_mappings``."""
@@ -232,10 +223,12 @@ def register(
         description=description,
         state=AVAILABLE,
         is_public=is_public,
+        imds_support=imds_support,
         boot_mode=boot_mode,
         root_device_name=root_device_name,
         block_device_mappings=mappings,
     )
+    image.product_codes = product_codes.of_snapshots(session, snapshots.snapshot_ids_of(image))
     session.add(image)
     session.flush()
     return image
@@ -250,8 +243,8 @@ def deregister(session: Session, image: Image, *, delete_snapshots: bool = False
         raise errors.image_unavailable(image.image_id)
     image_lifecycle.check_unprotected(image)
     move(image, ImageState.DEREGISTERED)
-    image.deregistered_at, image.is_public = now(), False
-    image.launch_permissions.clear()
+    image.deregistered_at = now()
+    image_sharing.withdraw(image)
     tags.delete_tags_of(session, image.image_id)
     session.flush()
     gone = snapshots.snapshot_ids_of(image) if delete_snapshots else []
@@ -281,33 +274,3 @@ def fail(session: Session, image_id: str, code: str, message: str) -> None:
     if image.state == PENDING:
         move(image, ImageState.FAILED)
         image.state_reason_code, image.state_reason_message = code, message
-
-
-def change_launch_permissions(
-    image: Image, *, add: Sequence[Mapping[str, Any]], remove: Sequence[Mapping[str, Any]]
-) -> None:
-    """Share with accounts or with all, and take back."""
-    for item in [*add, *remove]:
-        _check_permission(item)
-    for item in remove:
-        if item.get("Group") == "all":
-            image.is_public = False
-        image.launch_permissions[:] = [one for one in image.launch_permissions if one.user_id != item.get("UserId")]
-    present = {one.user_id for one in image.launch_permissions}
-    for item in add:
-        if item.get("Group") == "all":
-            image.is_public = True
-        elif item["UserId"] not in present:
-            present.add(item["UserId"])
-            image.launch_permissions.append(LaunchPermission(user_id=item["UserId"]))
-
-
-def _check_permission(item: Mapping[str, Any]) -> None:
-    if "Group" in item:
-        if item["Group"] != "all":
-            raise ApiError(
-                "InvalidAMIAttributeItemValue",
-                f'Invalid attribute item value "{item["Group"]}" for userGroup item type.',
-            )
-    elif not _ACCOUNT_ID.fullmatch(item.get("UserId", "")):
-        raise errors.image_attribute_item_invalid(item.get("UserId", ""))

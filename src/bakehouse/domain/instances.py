@@ -25,7 +25,7 @@ from bakehouse.database.models import (
     now,
 )
 from bakehouse.database.session import everywhere
-from bakehouse.domain import addresses, instance_types, vpcs
+from bakehouse.domain import addresses, instance_types, product_codes, vpcs
 from bakehouse.domain.block_devices import PlannedVolume
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -102,7 +102,7 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
         session.add(instance)
         session.flush()
         session.add(_interface_row(session, instance, request))
-        session.add_all(_volume_row(instance, planned, slot) for slot, planned in enumerate(request.volumes))
+        session.add_all(_volume_row(session, instance, planned, slot) for slot, planned in enumerate(request.volumes))
         session.flush()
         session.refresh(instance)
         launched.append(instance)
@@ -150,6 +150,7 @@ def _instance_row(
         shutdown_behavior=request.shutdown_behavior,
         ebs_optimized=request.ebs_optimized,
         metadata_options=request.metadata_options,
+        product_codes=request.image.product_codes,
     )
 
 
@@ -180,7 +181,7 @@ def _interface_row(session: Session, instance: Instance, request: LaunchRequest)
     )
 
 
-def _volume_row(instance: Instance, planned: PlannedVolume, slot: int) -> Volume:
+def _volume_row(session: Session, instance: Instance, planned: PlannedVolume, slot: int) -> Volume:
     return Volume(
         volume_id=new_id(Prefix.VOLUME),
         account_id=instance.account_id,
@@ -198,6 +199,7 @@ def _volume_row(instance: Instance, planned: PlannedVolume, slot: int) -> Volume
         attachment_state="attaching",
         attached_at=now(),
         delete_on_termination=planned.delete_on_termination,
+        product_codes=product_codes.of_snapshots(session, [planned.snapshot_id] if planned.snapshot_id else []),
     )
 
 

@@ -63,7 +63,11 @@ def read_launch_request(
         disable_api_termination=request.get("DisableApiTermination", False),
         disable_api_stop=request.get("DisableApiStop", False),
         ebs_optimized=request.get("EbsOptimized", False),
-        metadata_options={**DEFAULT_METADATA_OPTIONS, **request.get("MetadataOptions", {})},
+        metadata_options={
+            **DEFAULT_METADATA_OPTIONS,
+            **images.metadata_defaults(image),
+            **request.get("MetadataOptions", {}),
+        },
         interface_description=interface.get("Description", ""),
     )
 

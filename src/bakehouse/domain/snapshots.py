@@ -1,47 +1,65 @@
-"""Snapshots: who may see them, their states, and which manifests must live.
+"""Snapshots: their states, and which manifests must live. With whom they are shared is in snapshot_sharing.py.
 
 Invariant: a snapshot's manifest lives as long as its row, a volume that lies over it, or a copy being made of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance, Snapshot, Volume, now
-from bakehouse.domain import tags
+from bakehouse.domain import accounts, snapshot_sharing, tags
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
 # DeleteSnapshotReturnCode, by why a snapshot was not deleted.
-_NOT_DELETED = {"InvalidSnapshot.InUse": "skipped", "InvalidSnapshot.NotFound": "missing-permissions"}
+_NOT_DELETED = {"AuthFailure": "missing-permissions", "InvalidSnapshot.InUse": "skipped"}
 PENDING, COMPLETED, ERROR = "pending", "completed", "error"
 
 
-def visible(session: Session, account_id: str, snapshot_ids: Sequence[str] = ()) -> list[Snapshot]:
-    """The blessed select: the account's snapshots, oldest first."""
+def visible(
+    session: Session,
+    account_id: str,
+    snapshot_ids: Sequence[str] = (),
+    *,
+    owners: Collection[str] = (),
+    restorable_by: Collection[str] = (),
+) -> list[Snapshot]:
+    """The blessed select: own, shared and public snapshots, oldest first, narrowed down as DescribeSnapshots is."""
     query = sa.select(Snapshot).order_by(Snapshot.started_at, Snapshot.snapshot_id)
     for snapshot_id in snapshot_ids:
         if not is_well_formed(Prefix.SNAPSHOT, snapshot_id):
             raise errors.snapshot_id_malformed(snapshot_id)
-    query = query.where(Snapshot.account_id == account_id)
+    query = query.where(snapshot_sharing.is_visible(account_id))
     if snapshot_ids:
         query = query.where(Snapshot.snapshot_id.in_(snapshot_ids))
-    found = list(session.scalars(query))
-    missing = set(snapshot_ids) - {one.snapshot_id for one in found}
-    if missing:
-        raise errors.snapshot_not_found(min(missing))
-    return found
+        missing = set(snapshot_ids) - {one.snapshot_id for one in session.scalars(query)}
+        if missing:
+            raise errors.snapshot_not_found(min(missing))
+    if owners:
+        query = query.where(Snapshot.account_id.in_(accounts.ids_of_owners(session, account_id, owners)))
+    if restorable_by:
+        query = query.where(snapshot_sharing.is_restorable_by(account_id, restorable_by))
+    return list(session.scalars(query))
 
 
 def get(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
-    """Return one of the account's snapshots."""
+    """Return a snapshot the account may read."""
     return visible(session, account_id, [snapshot_id])[0]
 
 
+def get_own(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
+    """Return a snapshot the account owns; AuthFailure for one it only reads."""
+    snapshot = get(session, account_id, snapshot_id)
+    if snapshot.account_id != account_id:
+        raise errors.not_yours(f"Not authorized for snapshot:{snapshot_id}")
+    return snapshot
+
+
 def get_completed(session: Session, account_id: str, snapshot_id: str) -> Snapshot:
-    """Return one of the account's snapshots whose data is all there."""
+    """Return a snapshot the account may read, whose data is all there."""
     snapshot = get(session, account_id, snapshot_id)
     if snapshot.state != COMPLETED:
         raise errors.incorrect_state(f"Snapshot '{snapshot_id}' is not 'completed'.")
@@ -57,6 +75,7 @@ def create(session: Session, account_id: str, volume: Volume, description: str) 
         volume_size_gib=volume.size_gib,
         description=description,
         state=PENDING,
+        product_codes=volume.product_codes,
     )
     session.add(snapshot)
     session.flush()
@@ -101,10 +120,12 @@ def _note(instance_id: str | None, image_id: str) -> str:
 
 def delete(session: Session, account_id: str, snapshot_id: str) -> None:
     """Delete a snapshot no image needs."""
-    snapshot = get(session, account_id, snapshot_id)
+    snapshot = get_own(session, account_id, snapshot_id)
     for image in session.scalars(sa.select(Image).where(Image.deregistered_at.is_(None))):
         if snapshot_id in snapshot_ids_of(image):
-            raise errors.snapshot_in_use(snapshot_id, image.image_id)
+            # Of another account's image its id is not told.
+            is_own = image.account_id == account_id
+            raise errors.snapshot_in_use(snapshot_id, image.image_id if is_own else "an image of another account")
     if snapshot.state == PENDING or _is_under_way(session, snapshot.set_id):
         raise errors.incorrect_state(f"The snapshot '{snapshot_id}' is still being taken.")
     tags.delete_tags_of(session, snapshot_id)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Instance, Volume, VolumeModification, now
-from bakehouse.domain import tags
+from bakehouse.domain import product_codes, tags
 from bakehouse.domain.volume_types import Performance
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -102,6 +102,7 @@ def create(
         snapshot_id=snapshot_id,
         captured_snapshot_id=snapshot_id,
         state="creating",
+        product_codes=product_codes.of_snapshots(session, [snapshot_id] if snapshot_id else []),
     )
     session.add(volume)
     session.flush()
@@ -125,6 +126,11 @@ def attach(volume: Volume, instance: Instance, device_name: str) -> None:
             "InvalidParameterValue",
             f"Invalid value '{device_name}' for unixDevice. Attachment point {device_name} is already in use",
         )
+    if volume.product_codes:
+        # EC2 API Reference, AttachVolume: to a stopped instance only, which then has the codes too.
+        if instance.state != "stopped":
+            raise errors.incorrect_state(f"A volume with product codes needs '{instance.instance_id}' to be 'stopped'.")
+        instance.product_codes = product_codes.merge(instance.product_codes, volume.product_codes)
     volume.slot = next_slot(instance.volumes, instance.instance_id)
     volume.instance_id, volume.device_name = instance.instance_id, device_name
     volume.state, volume.attachment_state, volume.attached_at = "in-use", "attaching", now()

@@ -287,11 +287,6 @@ def image_name_malformed() -> ApiError:
     return ApiError("InvalidAMIName.Malformed", message)
 
 
-def image_attribute_item_invalid(item: str) -> ApiError:
-    """A launch permission for something that is neither an account nor ``all``."""
-    return ApiError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{item}" for userId item type.')
-
-
 # --- instances ----------------------------------------------------------------------------------------------
 
 

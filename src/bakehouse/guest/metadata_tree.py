@@ -74,6 +74,7 @@ class InstanceMetadata:
     user_data: bytes | None
     block_devices: Mapping[str, str]
     launch_index: int = 0
+    product_codes: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     shows_tags: bool = False
     # ModifyInstanceMetadataOptions: HttpEndpoint, HttpTokens, HttpPutResponseHopLimit.
@@ -138,6 +139,8 @@ def _meta_data(about: InstanceMetadata) -> dict[str, Node]:
         },
         "profile": "default-hvm",
     }
+    if about.product_codes:
+        tree["product-codes"] = "\n".join(about.product_codes)
     if about.public_ip is not None:
         tree["public-hostname"] = about.public_dns_name or ""
         tree["public-ipv4"] = about.public_ip
@@ -184,7 +187,7 @@ def _identity_document(about: InstanceMetadata) -> str:
         "availabilityZone": about.availability_zone,
         "billingProducts": None,
         "devpayProductCodes": None,
-        "marketplaceProductCodes": None,
+        "marketplaceProductCodes": list(about.product_codes) or None,
         "imageId": about.image_id,
         "instanceId": about.instance_id,
         "instanceType": about.instance_type,

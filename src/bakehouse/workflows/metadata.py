@@ -51,6 +51,7 @@ def _describe(session: Session, interface: NetworkInterface) -> InstanceMetadata
         user_data=instance.user_data,
         block_devices=_block_devices(instance),
         launch_index=instance.ami_launch_index,
+        product_codes=tuple(code["ProductCodeId"] for code in instance.product_codes),
         tags={one["Key"]: one["Value"] for one in own_tags.get(instance.instance_id, [])},
         shows_tags=options.get("InstanceMetadataTags") == "enabled",
         is_enabled=options.get("HttpEndpoint") == "enabled",

@@ -1,42 +1,63 @@
-"""Describe, Modify and Reset ImageAttribute. Attribute names match whatever their case (Ansible's LaunchPermission)."""
+"""Describe, Modify and Reset ImageAttribute, CancelImageLaunchPermission.
+
+Attribute names match whatever their case (Ansible's LaunchPermission).
+"""
 
 from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.models import get_operation_model, input_members
 from bakehouse.api.operations.images import image_time
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import image_lifecycle, images
+from bakehouse.domain import image_sharing, images, product_codes
 
-
-def _permissions(image: Image) -> list[dict[str, str]]:
-    public = [{"Group": "all"}] if image.is_public else []
-    return public + [{"UserId": one.user_id} for one in image.launch_permissions]
+# The one form of an attribute's name, by its form in lower case.
+_WORDS: dict[str, str] = {
+    word.lower(): word for word in input_members(get_operation_model("ec2", "DescribeImageAttribute"))["Attribute"].enum
+}
+# Which attribute a parameter of ModifyImageAttribute is about.
+_ATTRIBUTE_OF = {
+    "Description": "description",
+    "ImdsSupport": "imdsSupport",
+    "LaunchPermission": "launchPermission",
+    "OrganizationArns": "launchPermission",
+    "OrganizationalUnitArns": "launchPermission",
+    "ProductCodes": "productCodes",
+    "UserGroups": "launchPermission",
+    "UserIds": "launchPermission",
+}
+# The flat form of launch permissions: list -> member of one permission.
+_FLAT = {
+    "UserIds": "UserId",
+    "UserGroups": "Group",
+    "OrganizationArns": "OrganizationArn",
+    "OrganizationalUnitArns": "OrganizationalUnitArn",
+}
 
 
 @operation("ec2", "DescribeImageAttribute", mutates=False, honours=("ImageId", "Attribute"))
 def describe_image_attribute(context: RequestContext, request: Parameters) -> Reply:
-    """One attribute of an own image."""
+    """One attribute of an own image; what has no value here is an empty one."""
     image = images.get_own(context.session, context.account_id, request["ImageId"])
     answers: dict[str, dict[str, Any]] = {
-        "blockdevicemapping": {"BlockDeviceMappings": image.block_device_mappings},
-        "bootmode": {"BootMode": {"Value": image.boot_mode}},
-        "deregistrationprotection": {"DeregistrationProtection": {"Value": image.deregistration_protection}},
+        "blockDeviceMapping": {"BlockDeviceMappings": image.block_device_mappings},
+        "bootMode": {"BootMode": {"Value": image.boot_mode}},
+        "deregistrationProtection": {"DeregistrationProtection": {"Value": image.deregistration_protection}},
         "description": {"Description": {"Value": image.description}},
-        "imdssupport": {"ImdsSupport": {"Value": image.imds_support}},
+        "imdsSupport": {"ImdsSupport": {"Value": image.imds_support}},
         "kernel": {"KernelId": {}},
-        "lastlaunchedtime": {"LastLaunchedTime": {"Value": image_time(image.last_launched_at)}},
-        "launchpermission": {"LaunchPermissions": _permissions(image)},
-        "productcodes": {"ProductCodes": []},
+        "lastLaunchedTime": {"LastLaunchedTime": {"Value": image_time(image.last_launched_at)}},
+        "launchPermission": {"LaunchPermissions": image_sharing.permissions(image)},
+        "productCodes": {"ProductCodes": image.product_codes},
         "ramdisk": {"RamdiskId": {}},
-        "sriovnetsupport": {"SriovNetSupport": {}},
-        "tpmsupport": {"TpmSupport": {}},
+        # No machine here has such an interface, or a TPM; a capture keeps disks only, no firmware's variables.
+        "sriovNetSupport": {"SriovNetSupport": {}},
+        "tpmSupport": {"TpmSupport": {}},
+        "uefiData": {"UefiData": {}},
     }
-    answer = answers.get(request["Attribute"].lower())
-    if answer is None:
-        raise errors.unsupported_operation(f"The attribute {request['Attribute']} is not supported.")
-    return {"ImageId": image.image_id, **answer}
+    return {"ImageId": image.image_id, **answers[request["Attribute"]]}
 
 
 @operation(
@@ -47,53 +68,81 @@ def describe_image_attribute(context: RequestContext, request: Parameters) -> Re
         "Attribute",
         "Description",
         "ImageId",
-        "LaunchPermission.Add[].Group",
-        "LaunchPermission.Add[].UserId",
-        "LaunchPermission.Remove[].Group",
-        "LaunchPermission.Remove[].UserId",
+        "ImdsSupport",
+        "LaunchPermission",
         "OperationType",
+        "OrganizationArns",
+        "OrganizationalUnitArns",
+        "ProductCodes",
         "UserGroups",
         "UserIds",
         "Value",
     ),
-    keeps_empty=("Value", "Description.Value"),
+    keeps_empty=("Value", "Description.Value", "ImdsSupport.Value"),
     own_codes=("LaunchPermission.Add[].Group", "LaunchPermission.Remove[].Group"),
 )
 def modify_image_attribute(context: RequestContext, request: Parameters) -> Reply:
-    """Change the description or who may launch the image, in either of EC2's forms or both at once."""
+    """Change one attribute, in either of EC2's forms or in both at once."""
     image = images.get_own(context.session, context.account_id, request["ImageId"])
-    attribute = request.get("Attribute", "").lower()
-    if attribute not in {"", "description", "launchpermission"}:
-        raise errors.unsupported_operation(f"The attribute {request['Attribute']} cannot be changed.")
-    text = request.get("Description", {}).get("Value")
-    if attribute == "description":
-        text = request.get("Value", text)
-    if text is not None:
-        images.check_description(text)
-        image.description = text
-    change = _permission_change(request)
-    if change["add"]:
-        image_lifecycle.check_shareable(image)
-    if change["add"] or change["remove"]:
-        images.change_launch_permissions(image, **change)
-    elif text is None:
-        raise errors.missing_parameter("Attribute")
+    attribute = _named_attribute(request)
+    if attribute in {"description", "imdsSupport"}:
+        _set_value(image, attribute, request)
+    elif "Value" in request:
+        raise errors.invalid_parameter_combination(f"Value cannot be used for the attribute {attribute}.")
+    elif attribute == "launchPermission":
+        image_sharing.change_permissions(context.session, image, **_permission_change(request))
+    elif attribute == "productCodes":
+        if request.get("OperationType") == "remove":
+            raise errors.operation_not_permitted("Product codes cannot be removed from an image.")
+        product_codes.add(context.session, image, request.get("ProductCodes", ()))
+    else:
+        raise errors.unsupported_operation(f"The attribute {attribute} cannot be changed.")
     return {}
+
+
+def _named_attribute(request: Parameters) -> str:
+    """The one attribute that a request is about, by its name or by its parameters."""
+    named = {_ATTRIBUTE_OF[member] for member in request.keys() & _ATTRIBUTE_OF.keys()}
+    if (word := request.get("Attribute")) is not None:
+        if word.lower() not in _WORDS:
+            raise errors.invalid_value_for("attribute", word[:100])
+        named.add(_WORDS[word.lower()])
+    if not named:
+        raise errors.missing_parameter("Attribute")
+    if len(named) > 1:
+        attributes = ", ".join(sorted(named))
+        raise errors.invalid_parameter_combination(f"Fields for multiple attribute types specified: {attributes}")
+    return named.pop()
+
+
+def _set_value(image: Image, attribute: str, request: Parameters) -> None:
+    member = "Description" if attribute == "description" else "ImdsSupport"
+    value = request.get(member, {}).get("Value", request.get("Value"))
+    if value is None:
+        raise errors.missing_parameter("Value")
+    if "OperationType" in request:
+        raise errors.invalid_parameter_combination(f"OperationType cannot be used for the attribute {attribute}.")
+    if attribute == "description":
+        images.check_description(value)
+        image.description = value
+    elif value == "v2.0":
+        image.imds_support = value
+    else:
+        raise errors.invalid_value_for("imdsSupport", value[:100], "It can be set to v2.0, and never be unset.")
 
 
 def _permission_change(request: Parameters) -> dict[str, list[dict[str, str]]]:
     both = request.get("LaunchPermission", {})
     change = {"add": list(both.get("Add", ())), "remove": list(both.get("Remove", ()))}
-    flat = [{"UserId": one} for one in request.get("UserIds", ())]
-    flat += [{"Group": one} for one in request.get("UserGroups", ())]
+    flat = [{member: one} for name, member in _FLAT.items() for one in request.get(name, ())]
     # Packer sends both forms of the same change.
     kind = request.get("OperationType")
-    if flat and kind is None:
-        if not (change["add"] or change["remove"]):
-            raise errors.missing_parameter("OperationType")
-        return change
-    if flat and kind is not None:
-        change[kind] += [one for one in flat if one not in change[kind]]
+    if kind is not None:
+        change[kind] += flat
+    elif flat and not (change["add"] or change["remove"]):
+        raise errors.missing_parameter("OperationType")
+    if not (change["add"] or change["remove"]):
+        raise errors.missing_parameter("LaunchPermission")
     return change
 
 
@@ -101,8 +150,13 @@ def _permission_change(request: Parameters) -> dict[str, list[dict[str, str]]]:
 def reset_image_attribute(context: RequestContext, request: Parameters) -> Reply:
     """Make the image private again."""
     image = images.get_own(context.session, context.account_id, request["ImageId"])
-    if request["Attribute"].lower() != "launchpermission":
-        raise errors.invalid_value_for("attribute", request["Attribute"])
-    image.launch_permissions.clear()
-    image.is_public = False
+    image_sharing.withdraw(image)
     return {}
+
+
+@operation("ec2", "CancelImageLaunchPermission", mutates=True, honours=("ImageId",))
+def cancel_image_launch_permission(context: RequestContext, request: Parameters) -> Reply:
+    """Take the caller's account out of an image's launch permissions."""
+    image = images.get_visible(context.session, context.account_id, request["ImageId"])
+    image_sharing.leave(image, context.account_id)
+    return {"Return": True}

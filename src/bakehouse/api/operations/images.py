@@ -29,11 +29,12 @@ def deprecation_text(image: images.ImageRow | Image) -> str | None:
     )
 
 
-def image_item(image: images.ImageRow, own_tags: list[dict[str, str]]) -> dict[str, Any]:
-    """The Image shape of one row."""
+def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], account_id: str) -> dict[str, Any]:
+    """The Image shape of one row, as an account sees it: what it was made of is its owner's to know."""
     reason = (
         {"Code": image.state_reason_code, "Message": image.state_reason_message} if image.state_reason_code else None
     )
+    is_own = image.account_id == account_id
     return {
         "Architecture": image.architecture,
         "BlockDeviceMappings": image.block_device_mappings,
@@ -54,13 +55,13 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]]) -> dict[s
         "Name": image.name,
         "OwnerId": image.account_id,
         "PlatformDetails": "Linux/UNIX",
-        "ProductCodes": [],
+        "ProductCodes": image.product_codes,
         "Public": image.is_public,
         "RootDeviceName": image.root_device_name,
         "RootDeviceType": "ebs",
-        "SourceImageId": image.source_image_id,
-        "SourceImageRegion": image.source_image_region,
-        "SourceInstanceId": image.source_instance_id,
+        "SourceImageId": image.source_image_id if is_own else None,
+        "SourceImageRegion": image.source_image_region if is_own else None,
+        "SourceInstanceId": image.source_instance_id if is_own else None,
         "State": image.state,
         "StateReason": reason,
         "Tags": own_tags,
@@ -173,7 +174,7 @@ def describe_images(context: RequestContext, request: Parameters) -> Reply:
         include_disabled=request.get("IncludeDisabled", False),
     )
     own_tags = tags.tags_of(session, account_id, [one.image_id for one in found])
-    return {"Images": [image_item(one, own_tags[one.image_id]) for one in found]}
+    return {"Images": [image_item(one, own_tags[one.image_id], account_id) for one in found]}
 
 
 @operation(
@@ -185,6 +186,7 @@ def describe_images(context: RequestContext, request: Parameters) -> Reply:
         *block_devices.HONOURED,
         "BootMode",
         "Description",
+        "ImdsSupport",
         "Name",
         "RootDeviceName",
         "TagSpecifications",
@@ -213,6 +215,7 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
         description=request.get("Description", ""),
         boot_mode=request.get("BootMode", "legacy-bios"),
         root_device_name=root,
+        imds_support=request.get("ImdsSupport"),
         mappings=registered_mappings(session, account_id, root, request.get("BlockDeviceMappings", ())),
     )
     _tag(context, image, request.get("TagSpecifications", ()))

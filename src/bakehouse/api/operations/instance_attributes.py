@@ -35,7 +35,7 @@ _READERS: dict[str, Callable[[RequestContext, Instance], dict[str, Any]]] = {
     },
     "instanceType": lambda _context, one: {"InstanceType": {"Value": one.instance_type}},
     "kernel": lambda _context, _one: {"KernelId": {}},
-    "productCodes": lambda _context, _one: {"ProductCodes": []},
+    "productCodes": lambda _context, one: {"ProductCodes": one.product_codes},
     "ramdisk": lambda _context, _one: {"RamdiskId": {}},
     "rootDeviceName": lambda _context, one: {"RootDeviceName": {"Value": one.root_device_name}},
     "sourceDestCheck": lambda _context, one: {"SourceDestCheck": {"Value": one.source_dest_check}},

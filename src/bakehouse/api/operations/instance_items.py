@@ -110,7 +110,7 @@ def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[st
         "Placement": {"AvailabilityZone": instance.availability_zone, "GroupName": "", "Tenancy": "default"},
         "PlatformDetails": "Linux/UNIX",
         "PrivateDnsName": "",
-        "ProductCodes": [],
+        "ProductCodes": instance.product_codes,
         "PublicDnsName": "",
         "RootDeviceName": instance.root_device_name,
         "RootDeviceType": "ebs",

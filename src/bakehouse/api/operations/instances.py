@@ -179,6 +179,7 @@ _INSTANCE_FILTERS = FilterTable(
         "private-dns-name": "PrivateDnsName",
         "private-ip-address": "PrivateIpAddress",
         "product-code": "ProductCodes[].ProductCodeId",
+        "product-code.type": "ProductCodes[].ProductCodeType",
         "reason": "StateTransitionReason",
         "root-device-name": "RootDeviceName",
         "root-device-type": "RootDeviceType",

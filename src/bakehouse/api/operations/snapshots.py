@@ -8,15 +8,16 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Snapshot
-from bakehouse.domain import instances, replace_root_volume_tasks, snapshots, tags, volumes
+from bakehouse.domain import accounts, instances, replace_root_volume_tasks, snapshots, tags, volumes
 
 
-def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]]) -> dict[str, Any]:
+def snapshot_item(snapshot: Snapshot, own_tags: list[dict[str, str]], owner_alias: str | None = None) -> dict[str, Any]:
     """The Snapshot shape of one row; also what CreateSnapshot answers."""
     return {
         "CompletionTime": snapshot.completed_at,
         "Description": snapshot.description,
         "Encrypted": False,
+        "OwnerAlias": owner_alias,
         "OwnerId": snapshot.account_id,
         "Progress": f"{snapshot.progress_percent}%",
         "SnapshotId": snapshot.snapshot_id,
@@ -128,18 +129,27 @@ _SNAPSHOT_FILTERS = FilterTable(
     "ec2",
     "DescribeSnapshots",
     mutates=False,
-    honours=("SnapshotIds", "OwnerIds"),
+    honours=("SnapshotIds", "OwnerIds", "RestorableByUserIds"),
     filters=_SNAPSHOT_FILTERS,
     paged=Paged(result="Snapshots", minimum=5, maximum=1000, ids=("SnapshotIds",), key="SnapshotId", clamps=True),
 )
 def describe_snapshots(context: RequestContext, request: Parameters) -> Reply:
-    """List the account's snapshots."""
-    found = snapshots.visible(context.session, context.account_id, request.get("SnapshotIds", ()))
-    if owners := set(request.get("OwnerIds", ())):
-        mine = {"self", context.account_id}
-        found = found if owners & mine else []
-    own_tags = tags.tags_of(context.session, context.account_id, [one.snapshot_id for one in found])
-    return {"Snapshots": [snapshot_item(one, own_tags.get(one.snapshot_id, [])) for one in found]}
+    """List the snapshots the account may read."""
+    session, account_id = context.session, context.account_id
+    found = snapshots.visible(
+        session,
+        account_id,
+        request.get("SnapshotIds", ()),
+        owners=request.get("OwnerIds", ()),
+        restorable_by=request.get("RestorableByUserIds", ()),
+    )
+    own_tags = tags.tags_of(session, account_id, [one.snapshot_id for one in found])
+    aliases = accounts.owner_aliases(session)
+    return {
+        "Snapshots": [
+            snapshot_item(one, own_tags.get(one.snapshot_id, []), aliases.get(one.account_id)) for one in found
+        ]
+    }
 
 
 @operation("ec2", "DeleteSnapshot", mutates=True, honours=("SnapshotId",))

@@ -6,7 +6,7 @@ Invariant: rows change only inside the one transaction of a request or of a work
 Times are timezone-aware UTC. Sizes carry their unit in the name.
 """
 
-from bakehouse.database.models.accounts import AccessKey, Account, ClientToken, ServiceSecret
+from bakehouse.database.models.accounts import AccessKey, Account, ClientToken, OrganizationMembership, ServiceSecret
 from bakehouse.database.models.addresses import ElasticAddress, RestingAddress
 from bakehouse.database.models.base import Regional, Row, UtcDateTime, now
 from bakehouse.database.models.images import Image, LaunchPermission
@@ -21,7 +21,8 @@ from bakehouse.database.models.networks import (
     Vpc,
 )
 from bakehouse.database.models.parameters import Parameter, ParameterVersion
-from bakehouse.database.models.storage import Snapshot, Volume
+from bakehouse.database.models.settings import RegionSetting
+from bakehouse.database.models.storage import CreateVolumePermission, Snapshot, Volume
 from bakehouse.database.models.tags import Tag
 from bakehouse.database.models.volume_changes import ReplaceRootVolumeTask, VolumeModification
 
@@ -29,6 +30,7 @@ __all__ = [
     "AccessKey",
     "Account",
     "ClientToken",
+    "CreateVolumePermission",
     "ElasticAddress",
     "Image",
     "Instance",
@@ -36,8 +38,10 @@ __all__ = [
     "KeyPair",
     "LaunchPermission",
     "NetworkInterface",
+    "OrganizationMembership",
     "Parameter",
     "ParameterVersion",
+    "RegionSetting",
     "Regional",
     "ReplaceRootVolumeTask",
     "RestingAddress",

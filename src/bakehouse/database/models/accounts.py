@@ -17,6 +17,14 @@ class Account(Row):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class OrganizationMembership(Row):
+    """Where an account is: the ARN of its organization, and of each organizational unit it is in."""
+
+    __tablename__ = "organization_memberships"
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), primary_key=True)
+    arn: Mapped[str] = mapped_column(primary_key=True)
+
+
 class AccessKey(Row):
     """A key that signs requests. The secret must be kept readable: SigV4 is an HMAC with it."""
 

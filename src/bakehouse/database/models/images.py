@@ -30,6 +30,8 @@ class Image(Regional, Row):
     source_image_id: Mapped[str | None]
     source_image_region: Mapped[str | None]
     imds_support: Mapped[str | None]
+    # In the API's shape. They are never taken back, and what is made of the image has them too.
+    product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_launched_at: Mapped[datetime | None]
     # When its owner wants it deprecated; a public image is after two years in any case.
@@ -45,8 +47,11 @@ class Image(Regional, Row):
 
 
 class LaunchPermission(Row):
-    """An account that may launch an image it does not own; ``Image.is_public`` holds the group ``all``."""
+    """Who may launch an image besides its owner; ``Image.is_public`` holds the group ``all``.
+
+    ``grantee`` is an account's id, or the ARN of an organization or of an organizational unit.
+    """
 
     __tablename__ = "launch_permissions"
     image_id: Mapped[str] = mapped_column(ForeignKey("images.image_id"), primary_key=True)
-    user_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    grantee: Mapped[str] = mapped_column(primary_key=True, index=True)

@@ -49,6 +49,7 @@ class Instance(Regional, Row):
     source_dest_check: Mapped[bool] = mapped_column(default=True)
     monitoring: Mapped[str] = mapped_column(default="disabled")
     metadata_options: Mapped[dict[str, Any]]
+    product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     # When the running machine was first seen to answer (guest agent or network); null until then.
     reachable_at: Mapped[datetime | None]
     # Since when the running machine has been found to answer to nothing, for too long; null when it is well.

@@ -1,9 +1,10 @@
 """Snapshots and volumes."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from bakehouse.database.models.base import Regional, Row, now
 
@@ -28,6 +29,19 @@ class Snapshot(Regional, Row):
     stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
     started_at: Mapped[datetime] = mapped_column(default=now)
     completed_at: Mapped[datetime | None]
+    is_public: Mapped[bool] = mapped_column(default=False)
+    product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    create_volume_permissions: Mapped[list["CreateVolumePermission"]] = relationship(
+        cascade="all, delete-orphan", order_by="CreateVolumePermission.user_id"
+    )
+
+
+class CreateVolumePermission(Row):
+    """An account that may read a snapshot it does not own; ``Snapshot.is_public`` holds the group ``all``."""
+
+    __tablename__ = "create_volume_permissions"
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.snapshot_id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class Volume(Regional, Row):
@@ -57,3 +71,4 @@ class Volume(Regional, Row):
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
     auto_enable_io: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[datetime | None]
+    product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
