@@ -27,6 +27,7 @@ def create_snapshot_copy(session: Session, account_id: str, source: Snapshot, de
         volume_size_gib=source.volume_size_gib,
         description=description,
         state=snapshots.PENDING,
+        product_codes=source.product_codes,
     )
     session.add(snapshot)
     session.flush()
@@ -60,6 +61,7 @@ def create_image_copy(session: Session, account_id: str, source: Image, *, name:
         boot_mode=source.boot_mode,
         root_device_name=source.root_device_name,
         imds_support=source.imds_support,
+        product_codes=source.product_codes,
         block_device_mappings=[],
     )
     session.add(image)
