@@ -83,7 +83,7 @@ def describe_volume_attribute(context: RequestContext, request: Parameters) -> R
     volume = volumes.get(context.session, context.account_id, request["VolumeId"])
     attribute: Reply = {"AutoEnableIO": {"Value": volume.auto_enable_io}}
     if request["Attribute"] == "productCodes":
-        attribute = {"ProductCodes": []}
+        attribute = {"ProductCodes": volume.product_codes}
     return {"VolumeId": volume.volume_id, **attribute}
 
 
