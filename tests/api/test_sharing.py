@@ -317,7 +317,7 @@ def test_what_cannot_be_said_of_an_image_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("code", "request_"),
     [
-        ("InvalidParameterValue", {"CreateVolumePermission": {"Add": [{"UserId": "12"}]}}),
+        ("InvalidUserID.Malformed", {"CreateVolumePermission": {"Add": [{"UserId": "12"}]}}),
         ("InvalidParameterValue", {"OperationType": "add", "GroupNames": ["friends"]}),
         ("InvalidParameterValue", {"OperationType": "add", "UserIds": [f"{n:012}" for n in range(501)]}),
         (

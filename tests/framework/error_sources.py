@@ -54,7 +54,7 @@ ON_EC2_PAGE = _words(
     InvalidNetworkAclID.NotFound InvalidNetworkAclId.Malformed InvalidNetworkInterface.InUse
     InvalidNetworkInterface.NotFound InvalidNetworkInterfaceAttachmentId.Malformed
     InvalidNetworkInterfaceID.NotFound InvalidNetworkInterfaceId.Malformed InvalidNextToken
-    InvalidPermission.Duplicate InvalidPermission.Malformed InvalidPermission.NotFound InvalidRegion
+    InvalidPermission.Duplicate InvalidPermission.Malformed InvalidPermission.NotFound InvalidProductInfo InvalidRegion
     InvalidRequest InvalidReservationID.Malformed InvalidReservationID.NotFound InvalidRouteTableID.NotFound
     InvalidRouteTableId.Malformed InvalidSecurityGroupID.NotFound InvalidSecurityGroupId.Malformed
     InvalidSecurityGroupRuleId.Malformed InvalidSecurityGroupRuleId.NotFound InvalidSnapshot.InUse

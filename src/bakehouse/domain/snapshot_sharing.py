@@ -74,11 +74,11 @@ def _grantees(items: Iterable[Mapping[str, Any]]) -> set[str]:
     for item in items:
         if "Group" in item:
             if item["Group"] != ALL:
-                raise refusals.snapshot_item_invalid(item["Group"], "userGroup")
+                raise refusals.snapshot_group_invalid(item["Group"])
             found.add(ALL)
         if "UserId" in item:
             if not is_account_id(item["UserId"]):
-                raise refusals.snapshot_item_invalid(item["UserId"], "userId")
+                raise refusals.user_malformed(item["UserId"])
             found.add(item["UserId"])
     return found
 

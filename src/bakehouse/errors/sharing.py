@@ -54,9 +54,14 @@ def not_shared_with(image_id: str, account_id: str) -> ApiError:
     return ApiError("OperationNotPermitted", message)
 
 
-def snapshot_item_invalid(item: str, kind: str) -> ApiError:
-    """A permission for what is no account, or no ``all``."""
-    return ApiError("InvalidParameterValue", f'Invalid attribute item value "{item[:200]}" for {kind} item type.')
+def snapshot_group_invalid(group: str) -> ApiError:
+    """A permission for a group that is not ``all``."""
+    return ApiError("InvalidParameterValue", f'Invalid attribute item value "{group[:200]}" for userGroup item type.')
+
+
+def user_malformed(user: str) -> ApiError:
+    """What is no account where one must be named."""
+    return ApiError("InvalidUserID.Malformed", f'Invalid user id: "{user[:200]}"')
 
 
 def product_code_invalid(code: str) -> ApiError:
