@@ -196,6 +196,7 @@ def test_a_volume_of_a_running_instance_grows_and_what_is_made_of_it_afterwards_
     assert modify(ec2, root, Size=4)["ModificationState"] == "completed"
     assert size_on_disk(service, root) == 4 * GIB
     at_rest = snapshot()
+    _assert_that_a_set_fails_as_a_whole(service, ec2, instance_id, data)
     ec2.start_instances(InstanceIds=[instance_id])
     wait(ec2, "instance_running", InstanceIds=[instance_id])
     log = service.serial_log(instance_id)
@@ -217,6 +218,25 @@ def test_a_volume_of_a_running_instance_grows_and_what_is_made_of_it_afterwards_
     ec2.deregister_image(ImageId=image)
     for snapshot_id in (*ids, *(one["Ebs"]["SnapshotId"] for one in made)):
         ec2.delete_snapshot(SnapshotId=snapshot_id)
+
+
+def _assert_that_a_set_fails_as_a_whole(service: Service, ec2: Any, instance_id: str, volume_id: str) -> None:
+    disk = StateDirectory(root=service.state_root).volume(volume_id).disk
+    hidden = disk.with_name("hidden")
+    disk.rename(hidden)
+    try:
+        made = ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})["Snapshots"]
+        ids = [one["SnapshotId"] for one in made]
+
+        def states() -> set[str]:
+            return {one["State"] for one in ec2.describe_snapshots(SnapshotIds=ids)["Snapshots"]}
+
+        wait_for(lambda: "pending" not in states(), "the end of the set")
+    finally:
+        hidden.rename(disk)
+    assert states() == {"error"}
+    for one in ids:
+        ec2.delete_snapshot(SnapshotId=one)
 
 
 def test_a_volumes_type_and_figures_follow_ec2s_rules(service: Service, ec2: Any, spare_id: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bakehouse.database.models import Image, Instance, Volume
+from bakehouse.database.models import Image, Instance, ReplaceRootVolumeTask, Volume, VolumeModification
 from bakehouse.database.session import Database
 from tests.framework.mortal_service import MortalService
 from tests.framework.settling import wait_until_settled
@@ -16,8 +16,12 @@ def test_records_that_no_workflow_is_about_any_more_come_to_a_true_end(mortal: M
     stuck, ending, running = (launch(mortal, image_id) for _ in range(3))
     wait_until_settled(mortal.settings)
     image = mortal.ec2.create_image(InstanceId=running, Name="abandoned", NoReboot=True)["ImageId"]
-    volume = mortal.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    volume, spare = (mortal.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"] for _ in range(2))
     copied = mortal.ec2.copy_image(SourceImageId=image_id, SourceRegion="us-east-1", Name="copied")["ImageId"]
+    wait_until_settled(mortal.settings)
+    mortal.ec2.modify_volume(VolumeId=spare, Size=2)
+    root = describe(mortal, running)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    task = mortal.ec2.create_replace_root_volume_task(InstanceId=running)["ReplaceRootVolumeTask"]
     wait_until_settled(mortal.settings)
     mortal.service.kill()
     database = Database(f"sqlite:///{mortal.settings.state.database}")
@@ -27,6 +31,10 @@ def test_records_that_no_workflow_is_about_any_more_come_to_a_true_end(mortal: M
         doomed.state, doomed.state_transition_reason = "shutting-down", "User initiated"
         session.get_one(Image, image).state = "pending"
         session.get_one(Volume, volume).state = "deleting"
+        modification = session.get_one(VolumeModification, spare)
+        modification.state, modification.target_size_gib = "modifying", 3
+        exchange = session.get_one(ReplaceRootVolumeTask, task["ReplaceRootVolumeTaskId"])
+        exchange.state, session.get_one(Volume, root).state = "in-progress", "in-use"
         session.get_one(Image, copied).state = "pending"
     database.close()
     mortal.start()
@@ -37,6 +45,12 @@ def test_records_that_no_workflow_is_about_any_more_come_to_a_true_end(mortal: M
     assert (found["State"], found["StateReason"]["Message"]) == ("failed", "the capture did not come to an end")
     assert mortal.ec2.describe_images(ImageIds=[copied])["Images"][0]["State"] == "available"
     assert volume not in [one["VolumeId"] for one in mortal.ec2.describe_volumes()["Volumes"]]
+    assert mortal.ec2.describe_volumes(VolumeIds=[spare])["Volumes"][0]["Size"] == 3
+    (found,) = mortal.ec2.describe_replace_root_volume_tasks()["ReplaceRootVolumeTasks"]
+    assert found["TaskState"] == "succeeded"
+    assert mortal.ec2.describe_volumes(VolumeIds=[root])["Volumes"][0]["State"] == "available"
+    for volume_id in (spare, root):
+        mortal.ec2.delete_volume(VolumeId=volume_id)
     assert_running(mortal, running)
     terminate(mortal, stuck, running)
     assert_true(mortal)

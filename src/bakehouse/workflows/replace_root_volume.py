@@ -21,7 +21,7 @@ from bakehouse.errors import PartError
 from bakehouse.hypervisor.spec import ExitReason, MachineError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import volumes
-from bakehouse.workflows.end_instance import end_machine
+from bakehouse.workflows.end_instance import end_machine, wait_for_captures
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.launch_instance import bring_up, hydrate_bases, prepare_volumes
 from bakehouse.workflows.machine_exited import enqueue_exit, watch_machine
@@ -86,7 +86,20 @@ def _is_being_captured(session: Session, instance_id: str) -> bool:
 
 def end_old_machine(host: Host, task_id: str) -> None:
     """Have the guest shut down: its other volumes stay, and the old root may be kept."""
-    end_machine(host, _read_task(host, task_id).instance_id, _SHUTDOWN_TIMEOUT_S)
+    instance_id = _read_task(host, task_id).instance_id
+    while True:
+        wait_for_captures(host, instance_id)
+        with host.locks[instance_id]:  # under which captures begin: none is cut off
+            if not _serves_captures(host, instance_id):
+                end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
+                return
+
+
+def _serves_captures(host: Host, instance_id: str) -> bool:
+    with suppress(PartError):  # a hung machine serves none
+        machine = host.machines.find(instance_id)
+        return machine is not None and bool(machine.captures())
+    return False
 
 
 def exchange_roots(host: Host, task_id: str) -> None:
