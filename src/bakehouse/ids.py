@@ -11,6 +11,7 @@ class Prefix(StrEnum):
     ADDRESS_ALLOCATION = "eipalloc"
     ADDRESS_ASSOCIATION = "eipassoc"
     DHCP_OPTIONS = "dopt"
+    IAM_INSTANCE_PROFILE_ASSOCIATION = "iip-assoc"
     IMAGE = "ami"
     INSTANCE = "i"
     INTERNET_GATEWAY = "igw"

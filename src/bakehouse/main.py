@@ -26,6 +26,7 @@ from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
 from bakehouse.database.sqlite_file import check_file, reserve_room
 from bakehouse.domain import accounts, organizations
+from bakehouse.domain.iam import keys
 from bakehouse.durable.engine import Engine, StepObserver
 from bakehouse.errors import PartError
 from bakehouse.guest.metadata import MetadataServer
@@ -63,7 +64,7 @@ from bakehouse.workflows import (
     volumes,
 )
 from bakehouse.workflows.host import Host
-from bakehouse.workflows.metadata import find_metadata
+from bakehouse.workflows.metadata import find_metadata, mint_credentials
 from bakehouse.workflows.reachability import ReachabilityWatch
 from bakehouse.workflows.reconcile import take_up_work
 from bakehouse.workflows.upkeep import Upkeep
@@ -147,7 +148,7 @@ def open_host(settings: Settings, *, after_step: StepObserver | None = None) -> 
         stack.callback(loop.close)
         machines = Machines(loop, settings.state)
         stack.callback(machines.close)
-        metadata = MetadataServer(partial(find_metadata, database))
+        metadata = MetadataServer(partial(find_metadata, database), partial(mint_credentials, database))
         networks = VpcNetworks(
             loop,
             settings.state,
@@ -224,15 +225,15 @@ def make_gateway(host: Host) -> Gateway:
 
     def find_secret(access_key_id: str) -> Secret | None:
         with host.database.transaction(mutates=False) as session:
-            found = accounts.secret_of(session, access_key_id)
+            found = keys.find_key(session, access_key_id)
         if found is None:
             return None
-        account_id, secret = found
         return Secret(
             access_key_id=access_key_id,
-            secret_access_key=secret,
-            account_id=account_id,
-            principal_arn=f"arn:aws:iam::{account_id}:root",
+            secret_access_key=found.secret_access_key,
+            principal=found.principal,
+            session_token=found.session_token,
+            expires_at=found.expires_at,
         )
 
     return Gateway(

@@ -61,6 +61,8 @@ def judge(naming: Naming, other: Caller, belongings: Belongings, own: Belongings
         return f"{naming}: {for_foreign.body!r} but for none {for_none.body!r}"
     if for_none.status == 200 or (naming.operation, naming.path) in NOT_WITH_OWN:
         return ""  # a key pair may be deleted twice
+    if "DryRun" not in input_members(get_operation_model("ec2", naming.operation)):
+        return ""  # it would be done
     # The refusal was for the resource: with the caller's own another answer comes.
     members = input_members(get_operation_model("ec2", naming.operation))
     # A few have no DryRun; what they are asked for here changes nothing.

@@ -46,9 +46,9 @@ def test_its_pages_cut_a_list_of_the_model_by_members_of_the_model(operation: Op
     model = get_operation_model(operation.service, operation.name)
     item = shape_at(model.output_shape, f"{operation.paged.result}[]")
     key = operation.paged.key
-    assert set((key,) if isinstance(key, str) else key) <= set(item.members)
+    assert set((key,) if isinstance(key, str) else key) <= set(getattr(item, "members", ()))
     assert set(operation.paged.ids) <= set(model.input_shape.members)
-    assert {"NextToken", "MaxResults"} <= set(model.input_shape.members)
+    assert {operation.names.next_token, operation.names.max_results} <= set(model.input_shape.members)
 
 
 @over_all

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.framework.identities import trusting
 from tests.framework.service import Keys, Service
 from tests.framework.tiny_host import wait_for
 
@@ -23,11 +24,14 @@ class Belongings:
     image: str
     instance: str
     internet_gateway: str
+    instance_profile_arn: str
+    instance_profile_name: str
     key_pair: str
     key_pair_name: str
     network_acl: str
     network_interface: str
     network_interface_attachment: str
+    profile_association: str
     public_ip: str
     replace_root_volume_task: str
     route_table: str
@@ -65,6 +69,7 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         "AssociationId"
     ]
     task_id, root_id = _replace_root(ec2, instance["InstanceId"])
+    profile = _make_profile(service.client("iam", keys), name)
     ids = {
         "attached_volume": root_id,
         "elastic_address": address["AllocationId"],
@@ -86,11 +91,26 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         account_id=keys.account_id,
         address_association=association_id,
         network_interface_attachment=instance["NetworkInterfaces"][0]["Attachment"]["AttachmentId"],
+        instance_profile_arn=profile["Arn"],
+        instance_profile_name=name,
         key_pair_name=name,
+        profile_association=_associate(ec2, instance["InstanceId"], name),
         public_ip=address["PublicIp"],
         security_group_name=name,
         **ids,
     )
+
+
+def _make_profile(iam: Any, name: str) -> dict[str, Any]:
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting("ec2.amazonaws.com"))
+    profile: dict[str, Any] = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    return profile
+
+
+def _associate(ec2: Any, instance_id: str, profile_name: str) -> str:
+    reply = ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": profile_name})
+    return str(reply["IamInstanceProfileAssociation"]["AssociationId"])
 
 
 def _launch(ec2: Any, image_id: str, key_name: str, group_id: str) -> dict[str, Any]:

@@ -78,10 +78,11 @@ ON_EC2_PAGE = _words(
 COMMON_ERRORS = "API References of IAM, STS and Systems Manager, Common Errors; Smithy, AWS JSON protocols"
 ON_COMMON_PAGES = _words(
     """
-    AccessDenied AccessDeniedException IncompleteSignatureException InvalidSignatureException
-    MissingAuthenticationTokenException RequestEntityTooLarge RequestEntityTooLargeException RequestTimeout
-    RequestTimeoutException SerializationException ServiceUnavailableException UnknownOperationException
-    UnrecognizedClientException UnsupportedOperationException ValidationException
+    AccessDenied AccessDeniedException ExpiredToken ExpiredTokenException IncompleteSignatureException
+    InvalidSignatureException MissingAuthenticationTokenException RequestEntityTooLarge
+    RequestEntityTooLargeException RequestTimeout RequestTimeoutException SerializationException
+    ServiceUnavailableException UnknownOperationException UnrecognizedClientException
+    UnsupportedOperationException ValidationException
     """
 )
 # Code -> where it was seen.

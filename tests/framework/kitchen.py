@@ -17,19 +17,18 @@ from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import Registry, operation
 from bakehouse.api.sigv4 import Secret
+from bakehouse.domain.iam import principals
 from tests.framework import wire
 
 ALICE = Secret(
     access_key_id="AKIAALICE",
     secret_access_key="alice's secret",
-    account_id="111111111111",
-    principal_arn="arn:aws:iam::111111111111:root",
+    principal=principals.root("111111111111"),
 )
 BOB = Secret(
     access_key_id="AKIABOB",
     secret_access_key="bob's secret",
-    account_id="222222222222",
-    principal_arn="arn:aws:iam::222222222222:root",
+    principal=principals.root("222222222222"),
 )
 
 
@@ -103,7 +102,7 @@ def describe_volumes(_context: RequestContext, _request: Parameters) -> Reply:
 @operation("sts", "GetCallerIdentity", mutates=False)
 def get_caller_identity(context: RequestContext, _request: Parameters) -> Reply:
     """Tell who asks."""
-    return {"Account": context.account_id, "Arn": context.principal_arn, "UserId": context.access_key_id}
+    return {"Account": context.account_id, "Arn": context.principal.arn, "UserId": context.access_key_id}
 
 
 def open_kitchen() -> tuple[Gateway, Kitchen]:

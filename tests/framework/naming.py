@@ -59,6 +59,19 @@ KINDS = {
     "VpcId": "vpc",
     "VpcIds": "vpc",
 }
+# The same where the last member does not tell, by operation and path.
+KINDS_AT = {
+    ("AssociateIamInstanceProfile", "IamInstanceProfile.Arn"): "instance_profile_arn",
+    ("AssociateIamInstanceProfile", "IamInstanceProfile.Name"): "instance_profile_name",
+    ("DescribeIamInstanceProfileAssociations", "AssociationIds[]"): "profile_association",
+    ("DisassociateIamInstanceProfile", "AssociationId"): "profile_association",
+    ("ReplaceIamInstanceProfileAssociation", "AssociationId"): "profile_association",
+    ("ReplaceIamInstanceProfileAssociation", "IamInstanceProfile.Arn"): "instance_profile_arn",
+    ("ReplaceIamInstanceProfileAssociation", "IamInstanceProfile.Name"): "instance_profile_name",
+    ("RunInstances", "IamInstanceProfile.Arn"): "instance_profile_arn",
+    ("RunInstances", "IamInstanceProfile.Name"): "instance_profile_name",
+}
+_GIVE_PROFILES = ("AssociateIamInstanceProfile", "ReplaceIamInstanceProfileAssociation")
 TAGGABLE = [
     "dhcp_options",
     "internet_gateway",
@@ -156,6 +169,9 @@ UNKNOWN_IDS = {
     "vpc": "vpc-00000000000000001",
     "key_pair_name": "a-name-nobody-uses",
     "security_group_name": "a-name-nobody-uses",
+    "instance_profile_arn": "arn:aws:iam::000000000000:instance-profile/a-name-nobody-uses",
+    "instance_profile_name": "a-name-nobody-uses",
+    "profile_association": "iip-assoc-00000000000000001",
 }
 
 
@@ -175,18 +191,24 @@ def last_member(path: str) -> str:
     return [step for step in split_path(path) if step != "[]"][-1]
 
 
+def kind_at(operation: str, path: str) -> str | None:
+    """What the parameter at a path names."""
+    return KINDS_AT.get((operation, path)) or KINDS.get(last_member(path))
+
+
 def namings_of(operation: Operation) -> Iterator[Naming]:
     for path, shape in honoured_leaves(operation):
         name = last_member(path)
         is_text = shape.type_name == "string" and not getattr(shape, "enum", ())
-        if not is_text or name in NO_RESOURCE or (operation.name, path) in NEW_NAMES | NO_NAMES:
+        kind = kind_at(operation.name, path)
+        if not is_text or (name in NO_RESOURCE and kind is None) or (operation.name, path) in NEW_NAMES | NO_NAMES:
             continue
-        kinds = TAGGABLE if name == "Resources" else [KINDS[name]] if name in KINDS else []
+        kinds = TAGGABLE if name == "Resources" else [kind] if kind else []
         assert kinds or not LOOKS_LIKE_ONE.search(name), (
             f"what does {path} of {operation.name} name? (KINDS, NO_RESOURCE)"
         )
-        for kind in kinds:
-            yield Naming(operation=operation.name, path=path, kind=kind)
+        for each in kinds:
+            yield Naming(operation=operation.name, path=path, kind=each)
 
 
 NAMINGS = [naming for operation in EC2 for naming in namings_of(operation)]
@@ -196,7 +218,7 @@ def request_for(naming: Naming, resource: str, own: Belongings) -> dict[str, Any
     """A request that is right but for the resource in question; every other one it needs is the caller's."""
 
     def value(path: str, _shape: Shape) -> Any:
-        kind = KINDS.get(last_member(path))
+        kind = kind_at(naming.operation, path)
         return getattr(own, kind) if kind else None
 
     request = least_request("ec2", naming.operation, value)
@@ -207,6 +229,8 @@ def request_for(naming: Naming, resource: str, own: Belongings) -> dict[str, Any
         request["AllocationId"] = own.elastic_address
     elif naming.operation == "AssociateAddress":
         request["InstanceId"] = own.instance
+    if naming.operation in _GIVE_PROFILES and top in ("AssociationId", "InstanceId"):
+        put(request, "IamInstanceProfile.Name", own.instance_profile_name)
     if (naming.operation, top) == ("DetachVolume", "InstanceId"):
         request["VolumeId"] = own.attached_volume
     if top not in ("GroupId", "GroupName") and naming.operation.startswith(_OF_A_GROUP):

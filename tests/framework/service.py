@@ -26,11 +26,13 @@ _SERVE = ("-m", "bakehouse.cli", "serve")
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """One account's administrator key."""
+    """A key: an account's administrator's, a user's or a session's."""
 
     account_id: str
     access_key_id: str
     secret_access_key: str
+    # Temporary keys only.
+    session_token: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -62,6 +64,7 @@ class Service:
             region_name=region,
             aws_access_key_id=who.access_key_id,
             aws_secret_access_key=who.secret_access_key,
+            aws_session_token=who.session_token,
             config=Config(retries={"total_max_attempts": 1}),
         )
 

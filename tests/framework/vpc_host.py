@@ -53,7 +53,7 @@ class VpcHost:
             self.loop,
             self.state,
             public_network=PUBLIC,
-            serve_metadata=MetadataServer(self.lookup).serve,
+            serve_metadata=MetadataServer(self.lookup, lambda _: None).serve,
         )
 
     def vpc(self, number: int = 1, *, pids: Sequence[int] = (), cidr: str = "172.31.0.0/16") -> VpcNetwork:

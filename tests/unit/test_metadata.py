@@ -13,7 +13,7 @@ import pytest
 
 from bakehouse.guest import metadata as service
 from bakehouse.guest.metadata import MetadataServer, parse_head
-from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata
+from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata, RoleCredentials
 
 VPC = "vpc-00000000000000001"
 ABOUT = InstanceMetadata(
@@ -53,8 +53,14 @@ class Imds:
     """One server and a raw client; the guest is 127.0.0.1."""
 
     def __init__(self) -> None:
+        self.minted_for: list[str] = []
+        self.credentials: RoleCredentials | None = None
         self.instances: dict[str, InstanceMetadata] = {"127.0.0.1": ABOUT}
-        self.server = MetadataServer(lambda vpc, ip: self.instances.get(ip) if vpc == VPC else None)
+        self.server = MetadataServer(lambda vpc, ip: self.instances.get(ip) if vpc == VPC else None, self.mint)
+
+    def mint(self, instance_id: str) -> RoleCredentials | None:
+        self.minted_for.append(instance_id)
+        return self.credentials
 
     async def talk(self, data: bytes, *, source: str = "127.0.0.1", vpc_id: str = VPC) -> bytes:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -296,7 +302,7 @@ def test_a_failing_lookup_is_an_error_of_ours_not_a_dead_service(imds: Imds) -> 
     def fail(_vpc: str, _ip: str) -> InstanceMetadata | None:
         raise RuntimeError("no database")
 
-    imds.server = MetadataServer(fail)
+    imds.server = MetadataServer(fail, imds.mint)
     assert imds.ask("/latest/meta-data/")[0] == 500
 
 

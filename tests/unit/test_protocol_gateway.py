@@ -42,7 +42,7 @@ def test_a_request_is_answered_and_committed(kitchen: tuple[Gateway, Kitchen]) -
 
 def test_both_services_answer_at_the_same_address(kitchen: tuple[Gateway, Kitchen]) -> None:
     reply = ask(kitchen[0], "GetCallerIdentity", service="sts", by=BOB)
-    assert (reply["Account"], reply["Arn"]) == ("222222222222", BOB.principal_arn)
+    assert (reply["Account"], reply["Arn"]) == ("222222222222", BOB.principal.arn)
 
 
 def test_operations_of_the_model_that_are_missing_here_are_told_from_those_that_are_not_in_it(

@@ -10,14 +10,14 @@ import pytest
 
 from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.sigv4 import Claim, Secret, Verifier, canonical_request, read_claim, sign
+from bakehouse.domain.iam import principals
 from bakehouse.errors import ApiError
 from tests.framework import wire
 
 SECRET = Secret(
     access_key_id="AKIDEXAMPLE",
     secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-    account_id="111122223333",
-    principal_arn="arn:aws:iam::111122223333:root",
+    principal=principals.root("111122223333"),
 )
 PAIRS = {"Action": "DescribeImages", "Version": "2016-11-15", "Filter.1.Value.1": "a b+c/é~*"}
 

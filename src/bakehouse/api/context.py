@@ -10,6 +10,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from bakehouse.domain.iam.authority import Authority
+from bakehouse.domain.iam.principals import Principal
+
 # Parameters and replies in botocore's Python shape: what a boto3 user passes and receives.
 Parameters = Mapping[str, Any]
 Reply = dict[str, Any]
@@ -21,13 +24,19 @@ class RequestContext:
 
     ``session`` is the one transaction of this request: never commit or roll back; raise instead. It is
     read-only in spirit for operations declared ``mutates=False``. ``host`` is the container main.py
-    injects (the parts and the durable engine's enqueue); the gateway passes it through untouched.
+    injects (the parts and the durable engine's enqueue); the gateway passes it through untouched. What the request
+    names was authorized before; ``authority`` is asked about what only the operation finds out.
     """
 
     request_id: str
     account_id: str
     region: str
     access_key_id: str
-    principal_arn: str
+    authority: Authority
     session: Session
     host: Any
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.authority.principal

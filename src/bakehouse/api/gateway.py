@@ -17,7 +17,7 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.api import client_tokens
+from bakehouse.api import authorization, client_tokens
 from bakehouse.api.client_tokens import ClientTokens, TokenKey
 from bakehouse.api.context import RequestContext
 from bakehouse.api.http_request import HttpRequest
@@ -28,8 +28,11 @@ from bakehouse.api.protocol.interface import Reply
 from bakehouse.api.registry import Operation, Registry
 from bakehouse.api.services import Services
 from bakehouse.api.sigv4 import Claim, Credentials, Secret, Verifier, read_claim
+from bakehouse.api.targets import Asked
 from bakehouse.api.validation import Validator
 from bakehouse.database.errors import DatabaseFull
+from bakehouse.domain.iam.authority import Authority
+from bakehouse.domain.iam.principals import NOBODY
 from bakehouse.errors import ApiError
 
 _log = logging.getLogger("bakehouse.requests")
@@ -43,7 +46,7 @@ class Transaction(Protocol):
         ...
 
 
-_NOBODY = Secret(access_key_id="-", secret_access_key="", account_id="-", principal_arn="-")
+_NOBODY = Secret(access_key_id="-", secret_access_key="", principal=NOBODY)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +66,7 @@ class Call:
     parameters: dict[str, Any] = field(default_factory=dict)
     is_dry_run: bool = False
     session: Session = field(init=False)
+    authority: Authority = field(init=False)
     reply: dict[str, Any] = field(init=False)
     is_replayed: bool = False
     answer: Reply = field(init=False)
@@ -106,11 +110,11 @@ class Gateway:
             self._find_operation,
             self._parse,
             self._validate,
-            self._authorize,
             self._run_in_transaction,
         )
         # What happens inside the transaction, which is committed when the last of these is done.
         self._steps_in_transaction: tuple[Callable[[Call], None], ...] = (
+            self._authorize,
             self._replay_client_token,
             self._dispatch,
             self._remember_client_token,
@@ -183,14 +187,25 @@ class Gateway:
         call.parameters = self._validators[call.service, call.action].validate(call.parameters)
         call.is_dry_run = call.parameters.pop(call.operation.names.dry_run, False)
 
-    def _authorize(self, call: Call) -> None:
-        """Every key is its account's administrator; policies will be asked here."""
-
     def _run_in_transaction(self, call: Call) -> None:
         with self._transaction(mutates=call.operation.mutates, region=call.region) as session:
             call.session = session
             for step in self._steps_in_transaction:
                 step(call)
+
+    def _authorize(self, call: Call) -> None:
+        call.authority = authorization.make_authority(
+            call.secret.principal, call.session, service=call.service, region=call.region, request=call.http
+        )
+        asked = Asked(
+            service=call.service,
+            action=call.action,
+            parameters=call.parameters,
+            principal=call.secret.principal,
+            region=call.region,
+            session=call.session,
+        )
+        authorization.authorize(call.authority, asked)
 
     def _replay_client_token(self, call: Call) -> None:
         key = self._token_key(call)
@@ -209,7 +224,7 @@ class Gateway:
             account_id=call.secret.account_id,
             region=call.region,
             access_key_id=call.secret.access_key_id,
-            principal_arn=call.secret.principal_arn,
+            authority=call.authority,
             session=call.session,
             host=self._host,
         )

@@ -105,6 +105,8 @@ def _make_request(request: Request, body: bytes) -> HttpRequest:
         query=scope["query_string"],
         headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]),
         body=body,
+        source_ip=scope["client"][0] if scope.get("client") else "",
+        is_secure=scope.get("scheme") == "https",
     )
 
 

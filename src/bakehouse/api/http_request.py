@@ -14,6 +14,9 @@ class HttpRequest:
     query: bytes
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    # Who sent it, as policies see it.
+    source_ip: str = ""
+    is_secure: bool = False
 
     def find_header(self, name: str) -> str | None:
         """Return the values of a header joined by commas, or None."""

@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote
 
 from bakehouse import errors
 from bakehouse.api.http_request import HttpRequest
-from bakehouse.errors import ApiError
+from bakehouse.domain.iam.principals import Principal
+from bakehouse.errors import ApiError, iam
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _AUTHORIZATION = re.compile(
@@ -43,10 +44,15 @@ class Secret:
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
-    account_id: str
-    principal_arn: str
-    # Temporary keys only: the token that must come with every request.
+    principal: Principal
+    # Temporary keys only: the token that must come with every request, and when they end.
     session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+    @property
+    def account_id(self) -> str:
+        """The account of whom it stands for."""
+        return self.principal.account_id
 
 
 Credentials = Callable[[str], Secret | None]
@@ -256,6 +262,8 @@ class Verifier:
         expected = sign(secret.secret_access_key, claim, canonical_request(request, claim.signed_headers))
         if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
             raise replies.wrong(None)
+        if secret.expires_at is not None and self.now() >= secret.expires_at:
+            raise replies.expired()
         return secret
 
     def _check_time(self, claim: Claim, replies: "_Replies") -> None:
@@ -295,6 +303,7 @@ class _Replies:
     unsigned: Callable[[], ApiError]
     unknown_key: Callable[[], ApiError]
     wrong: Callable[[str | None], ApiError]
+    expired: Callable[[], ApiError]
     # EC2 has a code of its own for requests that are very late; the others have not.
     says_expired: bool
 
@@ -309,11 +318,13 @@ _EC2 = _Replies(
     unsigned=errors.missing_credentials_ec2,
     unknown_key=errors.auth_failure,
     wrong=_ec2_wrong,
+    expired=errors.request_expired,
     says_expired=True,
 )
 _OTHERS = _Replies(
     unsigned=errors.missing_authentication_token,
     unknown_key=errors.invalid_client_token_id,
     wrong=errors.signature_does_not_match,
+    expired=iam.expired_token,
     says_expired=False,
 )

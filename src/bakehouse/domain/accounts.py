@@ -96,25 +96,18 @@ def ensure_amazon_account(session: Session, *, regions: Sequence[str]) -> Accoun
     return found if found is not None else create_account(session, regions=regions, alias=AMAZON_ALIAS)
 
 
-def create_access_key(session: Session, account_id: str) -> AccessKey:
-    """Make a key of the account's administrator, in the form AWS gives keys."""
+def create_access_key(session: Session, account_id: str, *, user_id: str | None = None) -> AccessKey:
+    """Make a key of the account's root or of a user, in the form AWS gives keys."""
     key = AccessKey(
         access_key_id="AKIA" + base64.b32encode(secrets.token_bytes(10)).decode("ascii"),
         account_id=account_id,
+        user_id=user_id,
         # 30 bytes are 40 characters of base64, as long as AWS's secrets.
         secret_access_key=base64.b64encode(secrets.token_bytes(30)).decode("ascii"),
     )
     session.add(key)
     session.flush()
     return key
-
-
-def secret_of(session: Session, access_key_id: str) -> tuple[str, str] | None:
-    """Return (account id, secret) of an active key, or None."""
-    key = session.get(AccessKey, access_key_id)
-    if key is None or not key.is_active:
-        return None
-    return key.account_id, key.secret_access_key
 
 
 def ensure_page_token_key(session: Session) -> bytes:

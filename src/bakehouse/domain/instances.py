@@ -27,6 +27,7 @@ from bakehouse.database.models import (
 from bakehouse.database.session import everywhere
 from bakehouse.domain import addresses, instance_types, product_codes, vpcs
 from bakehouse.domain.block_devices import PlannedVolume
+from bakehouse.domain.iam.passing import ProfileWithRole, remove_profile, set_profile
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -90,6 +91,7 @@ class LaunchRequest:
     ebs_optimized: bool = False
     metadata_options: dict[str, Any] = field(default_factory=dict)
     interface_description: str = ""
+    profile: ProfileWithRole | None = None
 
 
 def launch(session: Session, account_id: str, request: LaunchRequest, count: int) -> list[Instance]:
@@ -105,6 +107,8 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
         session.add_all(_volume_row(session, instance, planned, slot) for slot, planned in enumerate(request.volumes))
         session.flush()
         session.refresh(instance)
+        if request.profile is not None:
+            set_profile(instance, request.profile.profile)
         launched.append(instance)
     return launched
 
@@ -289,6 +293,7 @@ def release(session: Session, instance: Instance) -> None:
             session.flush()
         session.delete(instance.interface)
     instance.uid_number = None
+    remove_profile(instance)
     for volume in instance.volumes:
         if not volume.delete_on_termination:
             detach(volume)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Subnet
 from bakehouse.domain import block_devices, images, instance_types, key_pairs, security_groups, vpcs
+from bakehouse.domain.iam.passing import find_specified
 from bakehouse.domain.instances import LaunchRequest
 from bakehouse.errors import ApiError
 from bakehouse.settings import Settings
@@ -69,6 +70,7 @@ def read_launch_request(
             **request.get("MetadataOptions", {}),
         },
         interface_description=interface.get("Description", ""),
+        profile=find_specified(session, account_id, request.get("IamInstanceProfile")),
     )
 
 

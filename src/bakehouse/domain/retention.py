@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import ClientToken, Instance, ReplaceRootVolumeTask, Snapshot, Volume, now
 from bakehouse.domain import snapshots, tags
+from bakehouse.domain.iam import sessions
 from bakehouse.domain.instances import TERMINATED_VISIBLE_S
 
 _TERMINATED_KEPT = timedelta(seconds=TERMINATED_VISIBLE_S)
@@ -35,6 +36,7 @@ def forget_expired(session: Session) -> None:
     session.execute(
         sa.delete(Volume).where(Volume.deleted_at < moment - _TERMINATED_KEPT, Volume.volume_id.not_in(captured))
     )
+    sessions.forget_expired(session)
     session.execute(sa.delete(ClientToken).where(ClientToken.created_at < moment - _TOKENS_KEPT))
     session.execute(
         sa.update(Snapshot)

@@ -86,9 +86,9 @@ def request_expired() -> ApiError:
     return ApiError("RequestExpired", "Request has expired.")
 
 
-def unauthorized_operation() -> ApiError:
+def unauthorized_operation(message: str) -> ApiError:
     """No policy allows it; 403 as EC2 answers."""
-    return ApiError("UnauthorizedOperation", "You are not authorized to perform this operation.", status=403)
+    return ApiError("UnauthorizedOperation", message, status=403)
 
 
 def opt_in_required(message: str) -> ApiError:

@@ -10,20 +10,29 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from urllib.parse import unquote
 
 from bakehouse.guest.metadata_tokens import LONGEST_TTL_S, TokenMint
-from bakehouse.guest.metadata_tree import VERSIONS, GroupName, InstanceMetadata, find, listing, metadata_tree
+from bakehouse.guest.metadata_tree import (
+    VERSIONS,
+    GroupName,
+    InstanceMetadata,
+    RoleCredentials,
+    find,
+    listing,
+    metadata_tree,
+)
 
-__all__ = ["GroupName", "InstanceMetadata", "Lookup", "MetadataServer"]
+__all__ = ["GroupName", "InstanceMetadata", "Lookup", "MetadataServer", "MintCredentials"]
 
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105  # a header's name
 TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
 _TOKEN_PATH = ["latest", "api", "token"]
+_CREDENTIALS_PATH = ["meta-data", "iam", "security-credentials"]
 _HEAD_LIMIT = 8 * 1024
 _BODY_LIMIT = 1024
 _REQUEST_TIMEOUT_S = 10.0
@@ -33,6 +42,8 @@ _CONNECTIONS_PER_VPC = 512
 
 # (vpc id, private address) -> what the instance there may know; may block (it runs in a thread).
 Lookup = Callable[[str, str], InstanceMetadata | None]
+# Instance id -> its keys as its role; None when the role does not trust EC2. Asked only when a guest asks.
+MintCredentials = Callable[[str], RoleCredentials | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +75,9 @@ _NOT_FOUND = Reply(status=HTTPStatus.NOT_FOUND)
 class MetadataServer:
     """Answers for all instances of this host."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, mint_credentials: MintCredentials) -> None:
         self._lookup = lookup
+        self._mint_credentials = mint_credentials
         self._tokens = TokenMint()
 
     async def serve(self, vpc_id: str, listener: socket.socket) -> None:
@@ -102,7 +114,19 @@ class MetadataServer:
             return self._issue_token(about, request)
         if request.method not in ("GET", "HEAD"):
             return Reply(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD, PUT"})
-        return _read(about, request) if self._may_read(about, request) else _UNAUTHORIZED
+        if not self._may_read(about, request):
+            return _UNAUTHORIZED
+        return _read(self._with_credentials(about, request), request)
+
+    def _with_credentials(self, about: InstanceMetadata, request: Request) -> InstanceMetadata:
+        """Keys are made for the question that asks for them, and for no other."""
+        profile = about.profile
+        if profile is None or profile.role_name is None or request.ends_in_slash:
+            return about
+        if request.path[1:] != [*_CREDENTIALS_PATH, profile.role_name]:
+            return about
+        credentials = self._mint_credentials(about.instance_id)
+        return replace(about, profile=replace(profile, credentials=credentials))
 
     def _may_read(self, about: InstanceMetadata, request: Request) -> bool:
         token = request.headers.get(TOKEN_HEADER)

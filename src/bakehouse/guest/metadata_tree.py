@@ -40,6 +40,31 @@ class GroupName:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoleCredentials:
+    """An instance's keys as its role, good until ``expires_at``."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    made_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileMetadata:
+    """An instance's profile; without ``role_name`` it hands out nothing (any more).
+
+    ``credentials`` are filled in for the one question that asks for them; None says that the role does not trust EC2.
+    """
+
+    arn: str
+    profile_id: str
+    associated_at: datetime
+    role_name: str | None
+    credentials: RoleCredentials | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class InstanceMetadata:
     """All that one instance may learn about itself.
 
@@ -73,6 +98,7 @@ class InstanceMetadata:
     public_key: str | None
     user_data: bytes | None
     block_devices: Mapping[str, str]
+    profile: ProfileMetadata | None = None
     launch_index: int = 0
     product_codes: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +150,7 @@ def _meta_data(about: InstanceMetadata) -> dict[str, Node]:
         "ami-manifest-path": "(unknown)",
         "block-device-mapping": dict(about.block_devices),
         "hostname": about.private_dns_name,
+        **({"iam": _iam(about.profile)} if about.profile is not None else {}),
         "instance-action": "none",
         "instance-id": about.instance_id,
         "instance-life-cycle": "on-demand",
@@ -154,6 +181,50 @@ def _meta_data(about: InstanceMetadata) -> dict[str, Node]:
     if about.shows_tags:
         tree["tags"] = {"instance": dict(about.tags)}
     return tree
+
+
+def _iam(profile: ProfileMetadata) -> dict[str, Node]:
+    if profile.role_name is None:
+        info = {"Code": "InstanceProfileNotFound", "Message": "The instance profile has no role."}
+        return {"info": _document({**info, "LastUpdated": _moment(profile.associated_at)})}
+    info = {
+        "Code": "Success",
+        "LastUpdated": _moment(profile.associated_at),
+        "InstanceProfileArn": profile.arn,
+        "InstanceProfileId": profile.profile_id,
+    }
+    return {"info": _document(info), "security-credentials": {profile.role_name: _credentials(profile)}}
+
+
+def _credentials(profile: ProfileMetadata) -> str:
+    found = profile.credentials
+    if found is None:
+        return _document(
+            {
+                "Code": "AssumeRoleUnauthorizedAccess",
+                "Message": f"EC2 cannot assume the role {profile.role_name}.",
+                "LastUpdated": _moment(profile.associated_at),
+            }
+        )
+    return _document(
+        {
+            "Code": "Success",
+            "LastUpdated": _moment(found.made_at),
+            "Type": "AWS-HMAC",
+            "AccessKeyId": found.access_key_id,
+            "SecretAccessKey": found.secret_access_key,
+            "Token": found.session_token,
+            "Expiration": _moment(found.expires_at),
+        }
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _document(members: Mapping[str, object]) -> str:
+    return json.dumps(members, indent=2)
 
 
 def _interface(about: InstanceMetadata) -> dict[str, Node]:
@@ -192,10 +263,10 @@ def _identity_document(about: InstanceMetadata) -> str:
         "instanceId": about.instance_id,
         "instanceType": about.instance_type,
         "kernelId": None,
-        "pendingTime": about.launched_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "pendingTime": _moment(about.launched_at),
         "privateIp": about.private_ip,
         "ramdiskId": None,
         "region": about.region,
         "version": "2017-09-30",
     }
-    return json.dumps(document, indent=2)
+    return _document(document)

@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 from bakehouse.database.models import Instance, NetworkInterface, SecurityGroup, Subnet, Vpc
 from bakehouse.database.session import Database
 from bakehouse.domain import tags, vpcs
-from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata
+from bakehouse.domain.iam import sessions
+from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata, ProfileMetadata, RoleCredentials
 from bakehouse.network.names import private_dns_name, public_dns_name
 
 
@@ -50,6 +51,7 @@ def _describe(session: Session, interface: NetworkInterface) -> InstanceMetadata
         public_key=instance.public_key,
         user_data=instance.user_data,
         block_devices=_block_devices(instance),
+        profile=_profile(session, instance),
         launch_index=instance.ami_launch_index,
         product_codes=tuple(code["ProductCodeId"] for code in instance.product_codes),
         tags={one["Key"]: one["Value"] for one in own_tags.get(instance.instance_id, [])},
@@ -58,6 +60,36 @@ def _describe(session: Session, interface: NetworkInterface) -> InstanceMetadata
         requires_token=options.get("HttpTokens") == "required",
         hop_limit=int(options.get("HttpPutResponseHopLimit", 1)),
     )
+
+
+def mint_credentials(database: Database, instance_id: str) -> RoleCredentials | None:
+    """Return an instance's keys as its role, the last ones or new ones; None when the role does not trust EC2."""
+    with database.transaction() as session:
+        instance = session.get_one(Instance, instance_id)
+        role = sessions.role_of_instance(session, instance)
+        made = sessions.instance_credentials(session, instance, role) if role is not None else None
+        if made is None:
+            return None
+        return RoleCredentials(
+            access_key_id=made.access_key_id,
+            secret_access_key=made.secret_access_key,
+            session_token=made.session_token,
+            made_at=made.created_at,
+            expires_at=made.expires_at,
+        )
+
+
+def _profile(session: Session, instance: Instance) -> ProfileMetadata | None:
+    arn, profile_id, associated_at = (
+        instance.instance_profile_arn,
+        instance.instance_profile_id,
+        instance.profile_associated_at,
+    )
+    if arn is None or profile_id is None or associated_at is None:
+        return None
+    role = sessions.role_of_instance(session, instance)
+    role_name = role.role_name if role is not None else None
+    return ProfileMetadata(arn=arn, profile_id=profile_id, associated_at=associated_at, role_name=role_name)
 
 
 def _groups(session: Session, interface: NetworkInterface) -> tuple[GroupName, ...]:

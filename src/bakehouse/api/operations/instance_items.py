@@ -99,6 +99,7 @@ def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[st
         "EbsOptimized": instance.ebs_optimized,
         "EnaSupport": True,
         "Hypervisor": "xen",
+        "IamInstanceProfile": profile_item(instance),
         "ImageId": instance.image_id,
         "InstanceId": instance.instance_id,
         "InstanceType": instance.instance_type,
@@ -128,6 +129,13 @@ def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[st
     if instance.interface is not None:
         item |= _network_members(instance, instance.interface, group_names)
     return item
+
+
+def profile_item(instance: Instance) -> Item | None:
+    """The IamInstanceProfile shape of an instance that has one."""
+    if instance.instance_profile_arn is None:
+        return None
+    return {"Arn": instance.instance_profile_arn, "Id": instance.instance_profile_id}
 
 
 def _network_members(instance: Instance, interface: NetworkInterface, group_names: dict[str, str]) -> Item:

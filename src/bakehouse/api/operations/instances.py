@@ -6,6 +6,7 @@ from typing import Any
 
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
+from bakehouse.api.launch_authorization import authorize_launch
 from bakehouse.api.operations import block_devices
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
 from bakehouse.api.operations.vpc_network import apply_network
@@ -29,6 +30,8 @@ _MAX_COUNT = 100
         "DisableApiStop",
         "DisableApiTermination",
         "EbsOptimized",
+        "IamInstanceProfile.Arn",
+        "IamInstanceProfile.Name",
         "ImageId",
         "InstanceInitiatedShutdownBehavior",
         "InstanceType",
@@ -71,6 +74,7 @@ def run_instances(context: RequestContext, request: Parameters) -> Reply:
     session = context.session
     count = _launch_count(request)
     launch = launch_request.read_launch_request(session, context.account_id, request, context.host.settings)
+    authorize_launch(context, request, launch)
     instances.check_capacity(session, launch.instance_type, count, context.host.memory_mib)
     if count > 1 and launch.private_ip:
         raise ApiError("InvalidParameterCombination", "A private IP address goes with one instance only.")
@@ -154,6 +158,8 @@ _INSTANCE_FILTERS = FilterTable(
         "group-id": "SecurityGroups[].GroupId",
         "group-name": "SecurityGroups[].GroupName",
         "hypervisor": "Hypervisor",
+        "iam-instance-profile.arn": "IamInstanceProfile.Arn",
+        "iam-instance-profile.id": "IamInstanceProfile.Id",
         "image-id": "ImageId",
         "instance-id": "InstanceId",
         "instance-state-code": "State.Code",

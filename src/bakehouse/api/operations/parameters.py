@@ -40,7 +40,7 @@ def put_parameter(context: RequestContext, request: Parameters) -> Reply:
         context.account_id,
         written,
         overwrites=request.get("Overwrite", False),
-        modified_by=context.principal_arn,
+        modified_by=context.principal.arn,
     )
     return {"Version": version.version, "Tier": version.tier}
 

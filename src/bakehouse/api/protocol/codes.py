@@ -35,6 +35,7 @@ QUERY: Candidates = {
 JSON: Candidates = {
     "AccessDenied": ("AccessDeniedException",),
     "AuthFailure": ("AccessDeniedException",),
+    "ExpiredToken": ("ExpiredTokenException",),
     "IdempotentParameterMismatch": ("IdempotentParameterMismatch", "IdempotentParameterMismatchException"),
     "IncompleteSignature": ("IncompleteSignatureException",),
     "InternalError": ("InternalServerError", "InternalServerException", "ServiceException", "InternalFailure"),

@@ -9,6 +9,17 @@ Times are timezone-aware UTC. Sizes carry their unit in the name.
 from bakehouse.database.models.accounts import AccessKey, Account, ClientToken, OrganizationMembership, ServiceSecret
 from bakehouse.database.models.addresses import ElasticAddress, RestingAddress
 from bakehouse.database.models.base import Regional, Row, UtcDateTime, now
+from bakehouse.database.models.identities import (
+    IamRole,
+    IamUser,
+    IdentityTag,
+    InlinePolicy,
+    InstanceProfile,
+    KeySession,
+    ManagedPolicy,
+    ManagedPolicyVersion,
+    PolicyAttachment,
+)
 from bakehouse.database.models.images import Image, LaunchPermission
 from bakehouse.database.models.instances import Instance
 from bakehouse.database.models.key_pairs import KeyPair
@@ -32,15 +43,24 @@ __all__ = [
     "ClientToken",
     "CreateVolumePermission",
     "ElasticAddress",
+    "IamRole",
+    "IamUser",
+    "IdentityTag",
     "Image",
+    "InlinePolicy",
     "Instance",
+    "InstanceProfile",
     "InterfaceGroup",
     "KeyPair",
+    "KeySession",
     "LaunchPermission",
+    "ManagedPolicy",
+    "ManagedPolicyVersion",
     "NetworkInterface",
     "OrganizationMembership",
     "Parameter",
     "ParameterVersion",
+    "PolicyAttachment",
     "RegionSetting",
     "Regional",
     "ReplaceRootVolumeTask",

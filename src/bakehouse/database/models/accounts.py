@@ -31,6 +31,8 @@ class AccessKey(Row):
     __tablename__ = "access_keys"
     access_key_id: Mapped[str] = mapped_column(primary_key=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), index=True)
+    # Null for the keys of the account's root.
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("iam_users.user_id"), index=True)
     secret_access_key: Mapped[str]
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)

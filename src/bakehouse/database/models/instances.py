@@ -50,6 +50,11 @@ class Instance(Regional, Row):
     monitoring: Mapped[str] = mapped_column(default="disabled")
     metadata_options: Mapped[dict[str, Any]]
     product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # The instance profile that is associated, if one is; the ARN stays true when the profile is gone.
+    instance_profile_id: Mapped[str | None]
+    instance_profile_arn: Mapped[str | None]
+    profile_association_id: Mapped[str | None] = mapped_column(unique=True, index=True)
+    profile_associated_at: Mapped[datetime | None]
     # When the running machine was first seen to answer (guest agent or network); null until then.
     reachable_at: Mapped[datetime | None]
     # Since when the running machine has been found to answer to nothing, for too long; null when it is well.

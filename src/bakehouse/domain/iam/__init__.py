@@ -1,0 +1,1 @@
+"""IAM and STS: who asks, and whether the policies let them."""
