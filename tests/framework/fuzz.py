@@ -5,6 +5,7 @@ Together with ``wire.hostile_pairs``, which is mostly wrong, they reach what lie
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from bakehouse.api.models import Shape, get_operation_model
@@ -28,6 +29,14 @@ _TEXTS = (
     "172.31.0.9",
 )
 _NUMBERS = (-1, 0, 1, 2, 3, 5, 8, 22, 80, 125, 1000, 3000, 65535, 16384, 2**31 - 1)
+_MOMENTS = (
+    "2030-01-01T00:00:00Z",
+    "2031-02-28T23:59:59.999+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "0001-01-01T00:00:00+14:00",
+    "1893456000",
+    "-1e300",
+)
 _ATTRIBUTES = ("description", "launchPermission", "instanceType", "userData", "disableApiStop", "groupSet", "nonsense")
 
 
@@ -62,7 +71,7 @@ class Fuzzer:
         for path, shape in honoured_leaves(operation):
             top = path.partition("[")[0].partition(".")[0]
             if top in required or self._rng.random() < keeps:
-                pairs[wire_path(operation, path)] = self._value(path, shape, operation)
+                pairs[wire_path(operation, path, shape)] = self._value(path, shape, operation)
         if self._rng.random() < 0.1:
             pairs[self._rng.choice(list(pairs))] = self._rng.choice(wire.NASTY_TEXTS)
             pairs["Action"] = operation.name
@@ -82,12 +91,14 @@ class Fuzzer:
             return rng.choice(("true", "false"))
         if shape.type_name in ("integer", "long"):
             return str(rng.choice(_NUMBERS))
+        if shape.type_name == "timestamp" and rng.random() < 0.8:
+            return rng.choice(_MOMENTS)
         return str(rng.choice(wire.NASTY_TEXTS if rng.random() < 0.2 else _TEXTS))
 
 
-def wire_path(operation: Operation, path: str) -> str:
+def wire_path(operation: Operation, path: str, shape: Shape) -> str:
     """A parameter's name on the wire, its lists at their first element."""
-    value: Any = "x"
+    value: Any = datetime(2030, 1, 1, tzinfo=UTC) if shape.type_name == "timestamp" else "x"
     for step in reversed(path.replace("[]", ".[]").split(".")):
         value = [value] if step == "[]" else {step: value}
     pairs: Mapping[str, str] = wire.write_parameters(operation.service, operation.name, value)

@@ -1,5 +1,6 @@
 """What an image came from, and what refers to it."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ _OPTIONS = {INSTANCE: STATE_NAME, TEMPLATE: VERSION_DEPTH}
 # EC2's default: how many of a template's newest versions are looked at.
 _DEFAULT_DEPTH = 10
 _MAX_IMAGES = 10
+_DEPTH = re.compile(r"[1-9][0-9]{0,4}")
 
 
 def ancestry(session: Session, account_id: str, image: Image) -> list[Image]:
@@ -70,10 +72,7 @@ def check_wanted(resource_type: str, option: str, values: Sequence[str]) -> None
     if _OPTIONS.get(resource_type) != option:
         raise errors.invalid_parameter_value(f"The option {option} is not valid for the resource type {resource_type}.")
     states = {state.value for state in State}
-    is_good = (
-        set(values) <= states if option == STATE_NAME else len(values) == 1 and values[0].isdecimal() and int(values[0])
-    )
-    if not is_good:
+    if not (set(values) <= states if option == STATE_NAME else len(values) == 1 and _DEPTH.fullmatch(values[0])):
         raise errors.invalid_parameter_value(f"Invalid value for the option {option}.")
 
 

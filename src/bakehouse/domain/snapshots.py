@@ -15,7 +15,11 @@ from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
 # DeleteSnapshotReturnCode, by why a snapshot was not deleted.
-_NOT_DELETED = {"AuthFailure": "missing-permissions", "InvalidSnapshot.InUse": "skipped"}
+_NOT_DELETED = {
+    "AuthFailure": "missing-permissions",
+    "InvalidSnapshot.InUse": "skipped",
+    "InvalidSnapshot.NotFound": "missing-permissions",
+}
 PENDING, COMPLETED, ERROR = "pending", "completed", "error"
 
 
