@@ -109,6 +109,13 @@ def test_a_shared_image_is_copied_only_by_who_may_read_its_snapshots(
     assert refused(other.copy_image, **parameters) == "InvalidAMIID.NotFound"
     ec2.modify_image_attribute(ImageId=source["ImageId"], LaunchPermission={"Add": [{"UserId": other_keys.account_id}]})
     assert refused(other.copy_image, **parameters) == "InvalidRequest"
+    snapshot = {"SourceSnapshotId": snapshot_of(source), "SourceRegion": HOME_REGION}
+    assert refused(other.copy_snapshot, **snapshot) == "InvalidSnapshot.NotFound"
+    to_other = {"Add": [{"UserId": other_keys.account_id}]}
+    ec2.modify_snapshot_attribute(SnapshotId=snapshot_of(source), CreateVolumePermission=to_other)
+    (own_copy,) = other.describe_images(ImageIds=[other.copy_image(**parameters)["ImageId"]])["Images"]
+    assert own_copy["OwnerId"] == other_keys.account_id
+    assert other.copy_snapshot(**snapshot)["SnapshotId"] != snapshot_of(own_copy)
     assert copy(other, image_id)["OwnerId"] == other_keys.account_id
 
 

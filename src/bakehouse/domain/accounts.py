@@ -54,7 +54,7 @@ def is_account_id(text: str) -> bool:
 def owner_aliases(session: Session) -> dict[str, str]:
     """The accounts that EC2 names by an alias where it says who owns something."""
     query = sa.select(Account.account_id, Account.alias).where(Account.alias.in_(OWNER_ALIASES))
-    return {account_id: alias for account_id, alias in session.execute(query).tuples() if alias is not None}
+    return {account_id: alias for account_id, alias in session.execute(query) if alias is not None}
 
 
 def ids_of_owners(session: Session, account_id: str, owners: Collection[str]) -> set[str]:
@@ -77,12 +77,6 @@ def find_account(session: Session, id_or_alias: str) -> Account | None:
     """Return the account with this id or alias."""
     query = sa.select(Account).where(sa.or_(Account.account_id == id_or_alias, Account.alias == id_or_alias))
     return session.scalars(query).first()
-
-
-def owner_alias(session: Session, account_id: str) -> str | None:
-    """The alias that clients may use for an owner of images, ``amazon``; None for everybody else."""
-    account = session.get(Account, account_id)
-    return account.alias if account is not None and account.alias == AMAZON_ALIAS else None
 
 
 def list_accounts(session: Session) -> list[Account]:

@@ -1,9 +1,7 @@
 """What images came from, and what uses them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
@@ -23,13 +21,14 @@ def get_image_ancestry(context: RequestContext, request: Parameters) -> Reply:
     """The image, what it was made of, and so on to the first."""
     session = context.session
     image = images.get_visible(session, context.account_id, request["ImageId"])
+    aliases = accounts.owner_aliases(session)
     chain = image_lineage.ancestry(session, context.account_id, image)
     return {
         "ImageAncestryEntries": [
             {
                 "CreationDate": one.created_at,
                 "ImageId": one.image_id,
-                "ImageOwnerAlias": accounts.owner_alias(session, one.account_id),
+                "ImageOwnerAlias": aliases.get(one.account_id),
                 "SourceImageId": one.source_image_id,
                 "SourceImageRegion": one.source_image_region,
             }
@@ -108,8 +107,9 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
     session, account_id = context.session, context.account_id
     found = instances.visible(session, account_id, request.get("InstanceIds", ()))
     own_tags = tags.tags_of(session, account_id, [one.instance_id for one in found])
+    aliases = accounts.owner_aliases(session)
     launched_from = {
-        image_id: _image_metadata(session, image)
+        image_id: _image_metadata(image, aliases)
         for image_id, image in image_lineage.launched_from(session, found).items()
     }
     return {
@@ -131,12 +131,12 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
     }
 
 
-def _image_metadata(session: Session, image: Image) -> Item:
+def _image_metadata(image: Image, aliases: Mapping[str, str]) -> Item:
     return {
         "CreationDate": image_time(image.created_at),
         "DeprecationTime": deprecation_text(image),
         "ImageId": image.image_id,
-        "ImageOwnerAlias": accounts.owner_alias(session, image.account_id),
+        "ImageOwnerAlias": aliases.get(image.account_id),
         "IsPublic": image.is_public,
         "Name": image.name,
         "OwnerId": image.account_id,
