@@ -127,6 +127,9 @@ NOT_WITH_OWN = {
         "UpdateSecurityGroupRuleDescriptionsEgress",
         "SecurityGroupRuleDescriptions[].SecurityGroupRuleId",
     ),
+    # Not even the own one is in the bin.
+    ("RestoreImageFromRecycleBin", "ImageId"),
+    ("RestoreSnapshotFromRecycleBin", "SnapshotId"),
 }
 LOOKS_LIKE_ONE = re.compile(r"(Ids?|Arns?|Names?|Groups?|Resources?)$")
 # What else a request needs before the service looks at the resource: path and value, an own resource by its kind.

@@ -10,7 +10,16 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Account, Image, Instance, Snapshot, Volume, now
 from bakehouse.database.session import region_of
-from bakehouse.domain import block_devices, image_lifecycle, image_sharing, product_codes, snapshots, tags, volume_types
+from bakehouse.domain import (
+    block_devices,
+    image_lifecycle,
+    image_sharing,
+    product_codes,
+    recycle_bin,
+    snapshots,
+    tags,
+    volume_types,
+)
 from bakehouse.domain.accounts import OWNER_ALIASES
 from bakehouse.domain.image_states import ImageState, move
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -237,11 +246,13 @@ def register(
 def deregister(session: Session, image: Image, *, delete_snapshots: bool = False) -> list[tuple[str, str]]:
     """Take the image out of use; instances of it stay, and its snapshots unless they are to go with it.
 
+    A retention rule may keep any of them in the recycle bin.
     Returns what became of each snapshot then: its id and EC2's ReturnCode.
     """
     if image.state == PENDING:
         raise errors.image_unavailable(image.image_id)
     image_lifecycle.check_unprotected(image)
+    recycle_bin.keep_image(session, image)
     move(image, ImageState.DEREGISTERED)
     image.deregistered_at = now()
     image_sharing.withdraw(image)

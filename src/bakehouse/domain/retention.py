@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import ClientToken, Instance, ReplaceRootVolumeTask, Snapshot, Volume, now
-from bakehouse.domain import snapshots, tags
+from bakehouse.domain import recycle_bin, snapshots, tags
 from bakehouse.domain.iam import sessions
 from bakehouse.domain.instances import TERMINATED_VISIBLE_S
 
@@ -21,8 +21,12 @@ _IMPORTS_TAKE = timedelta(hours=24)
 
 
 def forget_expired(session: Session) -> None:
-    """Delete terminated instances, deleted volumes and client tokens whose time is over; end killed imports."""
+    """Delete terminated instances, deleted volumes, client tokens and the bin's entries whose time is over.
+
+    Killed imports are ended.
+    """
     moment = now()
+    recycle_bin.empty_expired(session)
     gone = sa.select(Instance.instance_id).where(Instance.terminated_at < moment - _TERMINATED_KEPT)
     for instance_id in session.scalars(gone).all():
         tags.delete_tags_of(session, instance_id)

@@ -1,6 +1,7 @@
 """Snapshots: their states, and which manifests must live. With whom they are shared is in snapshot_sharing.py.
 
-Invariant: a snapshot's manifest lives as long as its row, a volume that lies over it, or a copy being made of it.
+Invariant: a snapshot's manifest lives as long as its row, its entry in the recycle bin, a volume that lies
+over it, or a copy being made of it.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance, Snapshot, Volume, now
-from bakehouse.domain import accounts, snapshot_sharing, tags
+from bakehouse.domain import accounts, recycle_bin, snapshot_sharing, tags
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -123,7 +124,7 @@ def _note(instance_id: str | None, image_id: str) -> str:
 
 
 def delete(session: Session, account_id: str, snapshot_id: str) -> None:
-    """Delete a snapshot no image needs."""
+    """Delete a snapshot no image needs; a rule may keep it in the recycle bin."""
     snapshot = get_own(session, account_id, snapshot_id)
     for image in session.scalars(sa.select(Image).where(Image.deregistered_at.is_(None))):
         if snapshot_id in snapshot_ids_of(image):
@@ -132,6 +133,8 @@ def delete(session: Session, account_id: str, snapshot_id: str) -> None:
             raise errors.snapshot_in_use(snapshot_id, image.image_id if is_own else "an image of another account")
     if snapshot.state == PENDING or _is_under_way(session, snapshot.set_id):
         raise errors.incorrect_state(f"The snapshot '{snapshot_id}' is still being taken.")
+    if snapshot.state == COMPLETED:
+        recycle_bin.keep_snapshot(session, snapshot)
     tags.delete_tags_of(session, snapshot_id)
     session.delete(snapshot)
 
@@ -178,15 +181,19 @@ def set_progress(session: Session, snapshot_id: str, percent: int) -> None:
 
 
 def completed_ids(session: Session) -> set[str]:
-    """Every snapshot whose manifest must be readable."""
-    return set(session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state == COMPLETED)))
+    """Every snapshot whose manifest must be readable, those in the recycle bin too."""
+    rows = session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state == COMPLETED))
+    return set(rows) | recycle_bin.snapshot_ids(session)
 
 
 def referenced_ids(session: Session) -> set[str]:
-    """Every id whose manifest must not be collected: rows, what live volumes lie over, what is being copied."""
+    """Every id whose manifest must not be collected: rows, what live volumes lie over, what is being copied or in
+    the recycle bin.
+    """
     alive = Volume.deleted_at.is_(None)
     under = session.scalars(sa.select(Volume.snapshot_id).where(alive, Volume.snapshot_id.is_not(None)))
     newest = session.scalars(sa.select(Volume.captured_snapshot_id).where(alive))
     rows = session.scalars(sa.select(Snapshot.snapshot_id).where(Snapshot.state != ERROR))
     copied = session.scalars(sa.select(Snapshot.source_snapshot_id).where(Snapshot.state == PENDING))
-    return {snapshot_id for ids in (rows, under, newest, copied) for snapshot_id in ids if snapshot_id}
+    kept = recycle_bin.snapshot_ids(session)
+    return {snapshot_id for ids in (rows, under, newest, copied, kept) for snapshot_id in ids if snapshot_id}

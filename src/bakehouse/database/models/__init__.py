@@ -32,6 +32,7 @@ from bakehouse.database.models.networks import (
     Vpc,
 )
 from bakehouse.database.models.parameters import Parameter, ParameterVersion
+from bakehouse.database.models.recycle_bin import BinEntry, RetentionRule
 from bakehouse.database.models.settings import RegionSetting
 from bakehouse.database.models.storage import CreateVolumePermission, Snapshot, Volume
 from bakehouse.database.models.tags import Tag
@@ -40,6 +41,7 @@ from bakehouse.database.models.volume_changes import ReplaceRootVolumeTask, Volu
 __all__ = [
     "AccessKey",
     "Account",
+    "BinEntry",
     "ClientToken",
     "CreateVolumePermission",
     "ElasticAddress",
@@ -65,6 +67,7 @@ __all__ = [
     "Regional",
     "ReplaceRootVolumeTask",
     "RestingAddress",
+    "RetentionRule",
     "Row",
     "SecurityGroup",
     "SecurityGroupRule",
