@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Subnet
-from bakehouse.domain import block_devices, images, instance_types, key_pairs, security_groups, vpcs
+from bakehouse.domain import block_devices, images, instance_types, key_pairs, metadata_options, security_groups, vpcs
 from bakehouse.domain.iam.passing import find_specified
 from bakehouse.domain.instances import LaunchRequest
 from bakehouse.errors import ApiError
@@ -19,14 +19,6 @@ MAX_USER_DATA_BYTES = 16 * 1024
 
 # EC2's own, to this day.
 DEFAULT_INSTANCE_TYPE = "m1.small"
-
-DEFAULT_METADATA_OPTIONS = {
-    "HttpTokens": "optional",
-    "HttpPutResponseHopLimit": 1,
-    "HttpEndpoint": "enabled",
-    "HttpProtocolIpv6": "disabled",
-    "InstanceMetadataTags": "disabled",
-}
 
 _INTERFACE_MEMBERS = ("SubnetId", "Groups", "PrivateIpAddress", "AssociatePublicIpAddress", "Description")
 
@@ -64,11 +56,9 @@ def read_launch_request(
         disable_api_termination=request.get("DisableApiTermination", False),
         disable_api_stop=request.get("DisableApiStop", False),
         ebs_optimized=request.get("EbsOptimized", False),
-        metadata_options={
-            **DEFAULT_METADATA_OPTIONS,
-            **images.metadata_defaults(image),
-            **request.get("MetadataOptions", {}),
-        },
+        metadata_options=metadata_options.options_at_launch(
+            session, account_id, image, request.get("MetadataOptions", {})
+        ),
         interface_description=interface.get("Description", ""),
         profile=find_specified(session, account_id, request.get("IamInstanceProfile")),
     )

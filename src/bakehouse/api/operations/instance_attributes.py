@@ -1,4 +1,4 @@
-"""Describe, Modify and Reset InstanceAttribute, and ModifyInstanceMetadataOptions."""
+"""Describe, Modify and Reset InstanceAttribute, and UnmonitorInstances."""
 
 import base64
 from collections.abc import Callable
@@ -185,19 +185,25 @@ def _one_value_change(attribute: str, value: str | None) -> dict[str, Any]:
     raise ApiError("InvalidParameterCombination", f"The attribute '{attribute}' cannot be changed this way.")
 
 
-@operation(
-    "ec2",
-    "ModifyInstanceMetadataOptions",
-    mutates=True,
-    honours=("InstanceId", "HttpTokens", "HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags"),
-    harmless={"HttpProtocolIpv6": ("disabled",)},
-)
-def modify_instance_metadata_options(context: RequestContext, request: Parameters) -> Reply:
-    """Change how the metadata service answers; it takes effect at the guest's next request."""
+@operation("ec2", "ResetInstanceAttribute", mutates=True, honours=("Attribute", "InstanceId"))
+def reset_instance_attribute(context: RequestContext, request: Parameters) -> Reply:
+    """Make an attribute what it was at first; of those EC2 resets only one exists here, and it never changes."""
     instance = instances.get(context.session, context.account_id, request["InstanceId"])
-    changes = {name: value for name, value in request.items() if name in instance.metadata_options}
-    instance.metadata_options = {**instance.metadata_options, **changes}
+    if request["Attribute"] in ("kernel", "ramdisk"):
+        raise errors.unsupported_operation(
+            f"The instance '{instance.instance_id}' boots from its own disk; it has no {request['Attribute']}."
+        )
+    if request["Attribute"] != "sourceDestCheck":
+        raise errors.invalid_parameter_combination(f"The attribute '{request['Attribute']}' cannot be reset.")
+    return {}
+
+
+@operation("ec2", "UnmonitorInstances", mutates=True, honours=("InstanceIds",))
+def unmonitor_instances(context: RequestContext, request: Parameters) -> Reply:
+    """Nothing is measured here more often than it ever was, so this is so already."""
+    found = instances.visible(context.session, context.account_id, request["InstanceIds"])
     return {
-        "InstanceId": instance.instance_id,
-        "InstanceMetadataOptions": {"State": "applied", **instance.metadata_options},
+        "InstanceMonitorings": [
+            {"InstanceId": one.instance_id, "Monitoring": {"State": one.monitoring}} for one in found
+        ]
     }

@@ -1,4 +1,4 @@
-"""DescribeInstanceStatus, GetConsoleOutput, GetConsoleScreenshot: what the machine itself says."""
+"""DescribeInstanceStatus, GetConsoleOutput, GetConsoleScreenshot, GetPasswordData: what the machine itself says."""
 
 import base64
 import io
@@ -113,3 +113,10 @@ def get_console_screenshot(context: RequestContext, request: Parameters) -> Repl
     jpeg = io.BytesIO()
     Picture.open(io.BytesIO(screen), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG")
     return {"InstanceId": instance.instance_id, "ImageData": base64.b64encode(jpeg.getvalue()).decode()}
+
+
+@operation("ec2", "GetPasswordData", mutates=False, honours=("InstanceId",))
+def get_password_data(context: RequestContext, request: Parameters) -> Reply:
+    """The password that Windows makes up at its first boot; other systems make none, and their data stay empty."""
+    instance = instances.get(context.session, context.account_id, request["InstanceId"])
+    return {"InstanceId": instance.instance_id, "PasswordData": "", "Timestamp": instance.launched_at}

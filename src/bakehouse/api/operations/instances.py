@@ -13,7 +13,7 @@ from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Instance
-from bakehouse.domain import instances, launch_request, lifecycle, security_groups, tags
+from bakehouse.domain import instances, launch_request, lifecycle, metadata_options, security_groups, tags
 from bakehouse.errors import ApiError
 
 _TAGGED = ("instance", "volume", "network-interface")
@@ -109,6 +109,8 @@ def _tag(context: RequestContext, instance: Instance, specifications: Sequence[d
         resources["network-interface"] = [instance.interface.interface_id]
     for resource_type, resource_ids in resources.items():
         wanted = tags.tags_for(specifications, resource_type, allowed=_TAGGED)
+        if resource_type == "instance":
+            metadata_options.check_tag_keys(instance, (tag["Key"] for tag in wanted))
         for resource_id in resource_ids:
             tags.put_tags(context.session, context.account_id, resource_id, resource_type, wanted)
 

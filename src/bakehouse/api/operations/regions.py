@@ -4,7 +4,7 @@ from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.registry import operation
-from bakehouse.domain import vpcs
+from bakehouse.domain import elastic_addresses, vpcs
 
 
 @operation(
@@ -86,12 +86,32 @@ def describe_availability_zones(context: RequestContext, request: Parameters) ->
     }
 
 
-@operation("ec2", "DescribeAccountAttributes", mutates=False, honours=("AttributeNames",))
+# What EC2 answers besides, and nothing here limits.
+_UNLIMITED = ("max-instances", "vpc-max-security-groups-per-interface")
+
+
+@operation(
+    "ec2",
+    "DescribeAccountAttributes",
+    mutates=False,
+    honours=("AttributeNames",),
+    # The model has two of the names only.
+    own_codes=("AttributeNames[]",),
+)
 def describe_account_attributes(context: RequestContext, request: Parameters) -> Reply:
     """What the account has."""
     default = vpcs.default_vpc(context.session, context.account_id).vpc_id
-    values = {"default-vpc": default, "supported-platforms": "VPC"}
+    most = str(elastic_addresses.MAX_ADDRESSES)
+    values = {
+        "default-vpc": default,
+        "max-elastic-ips": most,
+        "supported-platforms": "VPC",
+        "vpc-max-elastic-ips": most,
+    }
     wanted = request.get("AttributeNames") or list(values)
+    for name in wanted:
+        if name not in values and name not in _UNLIMITED:
+            raise errors.invalid_value_for("AttributeName", name[:64])
     return {
         "AccountAttributes": [
             {"AttributeName": name, "AttributeValues": [{"AttributeValue": value}]}

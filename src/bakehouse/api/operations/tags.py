@@ -12,6 +12,7 @@ from bakehouse.domain import (
     images,
     instances,
     key_pairs,
+    metadata_options,
     network_interfaces,
     replace_root_volume_tasks,
     security_groups,
@@ -72,6 +73,9 @@ def create_tags(context: RequestContext, request: Parameters) -> Reply:
     wanted = tags.validate_tags(request["Tags"])
     for resource_id in request["Resources"]:
         kind = _resource_type(context, resource_id)
+        if kind == "instance":
+            instance = instances.get(context.session, context.account_id, resource_id)
+            metadata_options.check_tag_keys(instance, (tag["Key"] for tag in wanted))
         tags.put_tags(context.session, context.account_id, resource_id, kind, wanted)
     return {}
 
