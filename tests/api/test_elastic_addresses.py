@@ -146,6 +146,11 @@ def test_an_address_moves_from_one_instance_to_another(own: Any, pair: list[str]
     assert becomes(elastic, wanted=True)
     by_instance = own.describe_addresses(Filters=[{"Name": "instance-id", "Values": [pair[1]]}])["Addresses"]
     assert [one["PublicIp"] for one in by_instance] == [elastic]
+    # And back, so that either of the two is the one that is told of it first.
+    own.associate_address(AllocationId=allocation_id, InstanceId=pair[0])
+    assert becomes(described(own, pair[1])["PublicIpAddress"], wanted=True)
+    assert becomes(elastic, wanted=True)
+    own.associate_address(AllocationId=allocation_id, InstanceId=pair[1])
     # One that has one already: the other stays allocated.
     other = own.allocate_address()
     own.associate_address(AllocationId=other["AllocationId"], InstanceId=pair[1])

@@ -46,9 +46,24 @@ print(said)
 """
 
 
+KNOWN = {("vpc-00000000000000001", "172.31.0.10"): ABOUT}
+TOKEN_HOPS = r"""
+import socket, urllib.request
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+raw.settimeout(5)
+def ask(path, method, headers):
+    request = urllib.request.Request("http://169.254.169.254" + path, method=method, headers=headers)
+    urllib.request.urlopen(request, timeout=5).read()
+    while True:
+        packet, (source, _) = raw.recvfrom(65536)
+        if source == "169.254.169.254" and b"HTTP/1.1 200" in packet: return packet[8]  # its time to live
+print(ask("/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}),
+      ask("/latest/meta-data/", "GET", {}))
+"""
+
+
 def lookup(vpc_id: str, address: str) -> object:
-    known = {("vpc-00000000000000001", "172.31.0.10")}
-    return ABOUT if (vpc_id, address) in known else None
+    return KNOWN.get((vpc_id, address))
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +398,14 @@ def test_a_guest_is_seen_to_answer_until_its_network_or_its_machine_is_down(host
     assert network.find_answering(both) == {first.interface.interface_id}
     first.kill()
     assert network.find_answering(both) == set()
+
+
+def test_a_token_travels_as_far_as_the_hop_limit_says(one: FakeGuest) -> None:
+    who = ("vpc-00000000000000001", "172.31.0.10")
+    for limit in (1, 2, 64):
+        KNOWN[who] = replace(ABOUT, hop_limit=limit)
+        assert one.python(TOKEN_HOPS) == f"{limit} 64"
+    KNOWN[who] = ABOUT
 
 
 def test_a_public_address_changes_and_moves_under_running_machines(
