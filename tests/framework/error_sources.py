@@ -90,8 +90,12 @@ SEEN: dict[str, str] = {
     # No page of AWS's names the two; they are formed as the codes of every other kind of id.
     "InvalidReplaceRootVolumeTaskId.Malformed": "by analogy",
     "InvalidReplaceRootVolumeTaskId.NotFound": "by analogy",
+    "InvalidGatewayID.NotFound": "terraform-provider-aws takes it for an egress-only internet gateway that is gone",
     "InvalidUserData.Malformed": "terraform-provider-aws and Karpenter handle it when RunInstances is given user data",
     "InvalidVolumeModification.NotFound": "the EBS CSI driver takes it for a volume that was never modified",
+    "InvalidVpcEndpointId.NotFound": "terraform-provider-aws takes it for an endpoint that is gone",
+    "InvalidVpcPeeringConnectionID.NotFound": "terraform-provider-aws takes it for a peering connection that is gone",
+    "NatGatewayNotFound": "terraform-provider-aws takes it for a NAT gateway that is gone",
 }
 
 

@@ -13,16 +13,12 @@ from bakehouse.domain import vpcs
 from bakehouse.errors import networks as errors
 from bakehouse.ids import Prefix, is_well_formed
 
-# How EC2 calls them in messages; its codes for unknown and for malformed ids.
-_WORDS = {
-    Prefix.DHCP_OPTIONS: ("dhcpOptions", "InvalidDhcpOptionID.NotFound", "InvalidDhcpOptionsId.Malformed"),
-    Prefix.INTERNET_GATEWAY: (
-        "internetGateway",
-        "InvalidInternetGatewayID.NotFound",
-        "InvalidInternetGatewayId.Malformed",
-    ),
-    Prefix.NETWORK_ACL: ("networkAcl", "InvalidNetworkAclID.NotFound", "InvalidNetworkAclId.Malformed"),
-    Prefix.ROUTE_TABLE: ("routeTable", "InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"),
+# What is said of unknown and of malformed ids.
+_ERRORS = {
+    Prefix.DHCP_OPTIONS: (errors.dhcp_options_not_found, errors.dhcp_options_id_malformed),
+    Prefix.INTERNET_GATEWAY: (errors.internet_gateway_not_found, errors.internet_gateway_id_malformed),
+    Prefix.NETWORK_ACL: (errors.network_acl_not_found, errors.network_acl_id_malformed),
+    Prefix.ROUTE_TABLE: (errors.route_table_not_found, errors.route_table_id_malformed),
 }
 
 
@@ -43,10 +39,10 @@ def list_parts(session: Session, account_id: str, prefix: Prefix, ids: Iterable[
     """Return the account's parts of one kind, or exactly those named."""
     parts = {id_of(prefix, vpc.vpc_id): vpc for vpc in vpcs.list_vpcs(session, account_id)}
     wanted = list(dict.fromkeys(ids))
-    noun, unknown, malformed = _WORDS[prefix]
+    unknown, malformed = _ERRORS[prefix]
     for part_id in wanted:
         if not is_well_formed(prefix, part_id):
-            raise errors.part_id_malformed(malformed, part_id, prefix)
+            raise malformed(part_id)
         if part_id not in parts:
-            raise errors.part_not_found(unknown, noun, part_id)
+            raise unknown(part_id)
     return [VpcPart(part_id=part_id, vpc=parts[part_id]) for part_id in wanted or parts]

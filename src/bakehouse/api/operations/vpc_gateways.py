@@ -58,7 +58,7 @@ def describe_vpc_endpoints(context: RequestContext, request: Parameters) -> Repl
     """There are none."""
     del context
     for endpoint_id in request.get("VpcEndpointIds", ()):
-        raise errors.part_not_found("InvalidVpcEndpointId.NotFound", "Vpc Endpoint", endpoint_id)
+        raise errors.vpc_endpoint_not_found(endpoint_id)
     return {"VpcEndpoints": []}
 
 
@@ -74,7 +74,7 @@ def describe_egress_only_internet_gateways(context: RequestContext, request: Par
     """There are none: no VPC here has IPv6."""
     del context
     for gateway_id in request.get("EgressOnlyInternetGatewayIds", ()):
-        raise errors.part_not_found("InvalidGatewayID.NotFound", "egressOnlyInternetGateway", gateway_id)
+        raise errors.egress_only_internet_gateway_not_found(gateway_id)
     return {"EgressOnlyInternetGateways": []}
 
 
@@ -99,5 +99,5 @@ def describe_vpc_peering_connections(context: RequestContext, request: Parameter
     """There are none: no two VPCs here are connected."""
     del context
     for peering_id in request.get("VpcPeeringConnectionIds", ()):
-        raise errors.part_not_found("InvalidVpcPeeringConnectionID.NotFound", "vpcPeeringConnection", peering_id)
+        raise errors.vpc_peering_connection_not_found(peering_id)
     return {"VpcPeeringConnections": []}
