@@ -284,6 +284,29 @@ def test_a_second_modification_waits_for_the_first(ec2: Any, volume_ids: list[st
     assert found["VolumeId"] == volume_ids[0]
 
 
+def test_a_snapshot_that_was_asked_for_while_its_volume_grew_has_the_size_it_was_taken_with(
+    service: Service, ec2: Any, instance_id: str, volume_ids: list[str]
+) -> None:
+    data = volume_ids[1]
+    size = volume_of(ec2, data)["Size"]
+    ec2.modify_volume(VolumeId=data, Size=size + 1)
+    snapshot_id = ec2.create_snapshot(VolumeId=data)["SnapshotId"]
+    name = unique("growing")
+    image = ec2.create_image(InstanceId=instance_id, Name=name, NoReboot=True)["ImageId"]
+    wait(ec2, "snapshot_completed", SnapshotIds=[snapshot_id])
+    wait(ec2, "image_available", ImageIds=[image])
+    made = ec2.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"]
+    sizes = {one["Ebs"]["SnapshotId"]: one["Ebs"]["VolumeSize"] for one in made}
+    sizes[snapshot_id] = ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["VolumeSize"]
+    assert sizes[snapshot_id] in (size, size + 1)
+    for one, gib in sizes.items():
+        count_in(service, ec2, one)
+        assert StateDirectory(root=service.state_root).base(one).stat().st_size == gib * GIB
+    ec2.deregister_image(ImageId=image)
+    for one in sizes:
+        ec2.delete_snapshot(SnapshotId=one)
+
+
 def test_the_status_of_a_volume_is_what_its_files_say(service: Service, ec2: Any, spare_id: str) -> None:
     def status() -> dict[str, Any]:
         found: dict[str, Any] = ec2.describe_volume_status(VolumeIds=[spare_id])["VolumeStatuses"][0]

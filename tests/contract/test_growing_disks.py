@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bakehouse.hypervisor.disk_server import start_disk_server
-from bakehouse.hypervisor.spec import DiskView, MachineError
+from bakehouse.hypervisor.spec import DiskView, MachineError, MachineSpec
 from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from tests.framework.counting_guest import DISK_BYTES
@@ -60,6 +60,19 @@ def changed(view: DiskView) -> list[tuple[int, int]]:
     return found
 
 
+def crashed_with_bitmaps(host: TinyHost) -> MachineSpec:
+    """A machine whose QEMU was killed with bitmaps of an earlier life open: QEMU calls them inconsistent."""
+    spec = host.spec(host.disk(0), host.disk(1))
+    machine = host.launch(spec)
+    host.wait_for_console(b"..")
+    machine.begin_capture("ami-1", host.capture_disks("a"))
+    machine.end_capture("ami-1")
+    assert machine.power_down(timeout_s=30)  # only now are they written to the disks
+    host.launch(spec)
+    host.machines.kill(INSTANCE)
+    return spec
+
+
 def test_a_running_machines_disk_grows_and_its_guest_goes_on(host: TinyHost) -> None:
     machine = host.launch_counting()
     assert machine.disk_size_bytes(VOLUMES[0]) == DISK_BYTES
@@ -109,12 +122,7 @@ def test_a_disk_that_is_being_captured_does_not_grow(host: TinyHost) -> None:
 
 
 def test_a_disk_grows_although_its_bitmaps_died_with_a_crashed_machine(host: TinyHost) -> None:
-    spec = host.spec(host.disk(0), host.disk(1))
-    machine = host.launch(spec)
-    host.wait_for_console(b"..")
-    machine.begin_capture("ami-1", host.capture_disks("a"))
-    machine.end_capture("ami-1")
-    host.machines.kill(INSTANCE)
+    spec = crashed_with_bitmaps(host)
     machine = host.launch(spec)
     machine.grow_disk(VOLUMES[0], GROWN_BYTES)
     first, second = machine.begin_capture("ami-2", host.capture_disks("b", since="a"))
@@ -124,12 +132,7 @@ def test_a_disk_grows_although_its_bitmaps_died_with_a_crashed_machine(host: Tin
 
 
 def test_a_disk_at_rest_grows_and_its_machine_starts_with_it(host: TinyHost) -> None:
-    spec = host.spec(host.disk(0), host.disk(1))
-    machine = host.launch(spec)
-    host.wait_for_console(b"..")
-    machine.begin_capture("ami-1", host.capture_disks("a"))
-    machine.end_capture("ami-1")
-    host.machines.kill(INSTANCE)  # its bitmaps are not to be trusted any more
+    spec = crashed_with_bitmaps(host)
     with start_disk_server(host.loop, host.state, VOLUMES[0], spec.disks[:1], uid=UID) as server:
         server.grow_disk(VOLUMES[0], GROWN_BYTES)
         server.grow_disk(VOLUMES[0], GROWN_BYTES)
