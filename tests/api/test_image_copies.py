@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bakehouse.main import check_storage, collect_garbage
+from bakehouse.main import check_storage, collect_garbage, open_snapshots
 from bakehouse.paths import StateDirectory
 from bakehouse.settings import Settings
 from tests.api.conftest import unique
@@ -45,6 +45,11 @@ def block_bytes(service: Service) -> int:
     taken = sum(path.stat().st_size for path in blocks.rglob("*") if path.is_file())
     assert taken
     return taken
+
+
+def settings_of(service: Service) -> Settings:
+    """What its process was given."""
+    return Settings.from_environment({**environment(service.state_root, service.port), **service.variables})
 
 
 def copy(ec2: Any, image_id: str, *, region: str = HOME_REGION, **more: Any) -> dict[str, Any]:
@@ -182,7 +187,21 @@ def test_what_was_copied_lives_on_when_its_source_is_gone_and_collected(
     there = copy(elsewhere, source["ImageId"])
     ec2.deregister_image(ImageId=source["ImageId"])
     ec2.delete_snapshot(SnapshotId=snapshot_of(source))
-    settings = Settings.from_environment({**environment(service.state_root, service.port), **service.variables})
-    collect_garbage(settings)
-    assert not check_storage(settings, lambda _done, _total: None)
+    collect_garbage(settings_of(service))
+    assert not check_storage(settings_of(service), lambda _done, _total: None)
     assert elsewhere.describe_images(ImageIds=[there["ImageId"]])["Images"][0]["State"] == "available"
+
+
+def test_a_copy_of_what_is_not_in_the_store_fails_and_says_so(
+    service: Service, ec2: Any, elsewhere: Any, own: dict[str, Any]
+) -> None:
+    source, name = copy(ec2, own["ImageId"]), unique("lost")
+    open_snapshots(settings_of(service)).delete(snapshot_of(source))
+    failed = copy(elsewhere, source["ImageId"], Name=name)
+    assert failed["State"] == "failed"
+    assert failed["StateReason"]["Message"] == f"{snapshot_of(source)} is not in the block store"
+    (snapshot,) = elsewhere.describe_snapshots(SnapshotIds=[snapshot_of(failed)])["Snapshots"]
+    assert snapshot["State"] == "error"
+    assert copy(elsewhere, own["ImageId"], Name=name)["State"] == "available"
+    elsewhere.deregister_image(ImageId=failed["ImageId"])
+    ec2.deregister_image(ImageId=source["ImageId"], DeleteAssociatedSnapshots=True)
