@@ -14,10 +14,13 @@ from tests.framework.belongings import Belongings
 from tests.framework.caller import Answer, Caller
 from tests.framework.naming import EC2, NAMINGS, NOT_WITH_OWN, UNKNOWN_IDS, Naming, request_for
 
+# What a listing must be asked for, to list all that it can.
+ASKS: dict[str, dict[str, Any]] = {"DescribeLaunchTemplateVersions": {"Versions": ["$Latest", "$Default"]}}
+
 
 def everything(caller: Caller) -> dict[str, Any]:
     """All that an account is shown without being asked for anything in particular."""
-    shown = {each.name: caller.call(each.name) for each in EC2 if is_listing(each)}
+    shown = {each.name: caller.call(each.name, ASKS.get(each.name)) for each in EC2 if is_listing(each)}
     return {name: strip(answer) for name, answer in shown.items()}
 
 
@@ -79,12 +82,13 @@ def test_no_listing_shows_anything_of_another_account_whatever_the_filter(
     for operation in EC2:
         if not is_listing(operation):
             continue
-        requests: list[dict[str, Any]] = [{}]
+        asks = ASKS.get(operation.name, {})
+        requests: list[dict[str, Any]] = [asks]
         if operation.filters is not None:
             tag_names = [f"tag:{belongings.key_pair_name}", "tag-key", "tag-value"] if operation.filters.tags else []
             names = [*operation.filters.paths, *operation.filters.outer, *tag_names]
             values = ["*", *belongings.words()]
-            requests += [{"Filters": [{"Name": name, "Values": values}]} for name in names]
+            requests += [{**asks, "Filters": [{"Name": name, "Values": values}]} for name in names]
         requests += [
             {name: ["all", belongings.account_id]}
             for name in ("ExecutableUsers", "RestorableByUserIds")

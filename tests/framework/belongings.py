@@ -28,6 +28,8 @@ class Belongings:
     instance_profile_name: str
     key_pair: str
     key_pair_name: str
+    launch_template: str
+    launch_template_name: str
     network_acl: str
     network_interface: str
     network_interface_attachment: str
@@ -70,12 +72,14 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
     ]
     task_id, root_id = _replace_root(ec2, instance["InstanceId"])
     profile = _make_profile(service.client("iam", keys), name)
+    template = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.nano"})
     ids = {
         "attached_volume": root_id,
         "elastic_address": address["AllocationId"],
         "image": own_image,
         "instance": instance["InstanceId"],
         "key_pair": pair["KeyPairId"],
+        "launch_template": template["LaunchTemplate"]["LaunchTemplateId"],
         "network_interface": instance["NetworkInterfaces"][0]["NetworkInterfaceId"],
         "replace_root_volume_task": task_id,
         "security_group": group_id,
@@ -94,6 +98,7 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         instance_profile_arn=profile["Arn"],
         instance_profile_name=name,
         key_pair_name=name,
+        launch_template_name=name,
         profile_association=_associate(ec2, instance["InstanceId"], name),
         public_ip=address["PublicIp"],
         security_group_name=name,

@@ -5,7 +5,6 @@ Together with ``wire.hostile_pairs``, which is mostly wrong, they reach what lie
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from bakehouse.api.models import Shape, get_operation_model
@@ -98,7 +97,7 @@ class Fuzzer:
 
 def wire_path(operation: Operation, path: str, shape: Shape) -> str:
     """A parameter's name on the wire, its lists at their first element."""
-    value: Any = datetime(2030, 1, 1, tzinfo=UTC) if shape.type_name == "timestamp" else "x"
+    value: Any = wire.SCALARS[shape.type_name]
     for step in reversed(path.replace("[]", ".[]").split(".")):
         value = [value] if step == "[]" else {step: value}
     pairs: Mapping[str, str] = wire.write_parameters(operation.service, operation.name, value)

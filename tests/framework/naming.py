@@ -37,6 +37,10 @@ KINDS = {
     "KeyNames": "key_pair_name",
     "KeyPairId": "key_pair",
     "KeyPairIds": "key_pair",
+    "LaunchTemplateId": "launch_template",
+    "LaunchTemplateIds": "launch_template",
+    "LaunchTemplateName": "launch_template_name",
+    "LaunchTemplateNames": "launch_template_name",
     "NetworkInterfaceId": "network_interface",
     "NetworkInterfaceIds": "network_interface",
     "PublicIp": "public_ip",
@@ -81,6 +85,7 @@ TAGGABLE = [
     "image",
     "instance",
     "key_pair",
+    "launch_template",
     "network_interface",
     "replace_root_volume_task",
     "security_group",
@@ -117,9 +122,16 @@ NO_RESOURCE = {
     "ZoneNames",
 }
 # Parameters that give a new resource its name.
-NEW_NAMES = {("CreateKeyPair", "KeyName"), ("CreateSecurityGroup", "GroupName"), ("ImportKeyPair", "KeyName")}
+NEW_NAMES = {
+    ("CreateKeyPair", "KeyName"),
+    ("CreateLaunchTemplate", "LaunchTemplateName"),
+    ("CreateSecurityGroup", "GroupName"),
+    ("ImportKeyPair", "KeyName"),
+}
 # Parameters that name nothing, though others of that name do: "all" is the only group of a snapshot.
 NO_NAMES = {("ModifySnapshotAttribute", "GroupNames[]")}
+# What is kept and only looked at by a later launch: api/test_launch_templates.py tries that one.
+KEPT_FOR_LATER = "LaunchTemplateData"
 # Not even the own one is found here: it is for ingress.
 NOT_WITH_OWN = {
     ("RevokeSecurityGroupEgress", "SecurityGroupRuleIds[]"),
@@ -137,10 +149,13 @@ MORE: dict[str, dict[str, Any]] = {
     "AttachVolume": {"Device": "/dev/sdf"},
     "CopyImage": {"SourceRegion": "us-east-1", "Name": "a copy"},
     "CopySnapshot": {"SourceRegion": "us-east-1"},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateData.InstanceType": "t3.nano"},
     "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
     "CreateVolume": {"AvailabilityZone": "us-east-1a"},
     "DescribeImageReferences": {"IncludeAllResourceTypes": True},
     "EnableImageDeprecation": {"DeprecateAt": datetime(2030, 1, 1, tzinfo=UTC)},
+    "DeleteLaunchTemplateVersions": {"Versions[]": "1"},
+    "ModifyLaunchTemplate": {"DefaultVersion": "1"},
     "RegisterImage": {"RootDeviceName": "/dev/sdf"},
     "RunInstances": {"InstanceType": "t3.nano"},
 }
@@ -162,6 +177,7 @@ UNKNOWN_IDS = {
     "image": "ami-00000000000000001",
     "instance": "i-00000000000000001",
     "key_pair": "key-00000000000000001",
+    "launch_template": "lt-00000000000000001",
     "network_interface": "eni-00000000000000001",
     "replace_root_volume_task": "replacevol-00000000000000001",
     "security_group": "sg-00000000000000001",
@@ -171,6 +187,7 @@ UNKNOWN_IDS = {
     "volume": "vol-00000000000000001",
     "vpc": "vpc-00000000000000001",
     "key_pair_name": "a-name-nobody-uses",
+    "launch_template_name": "a-name-nobody-uses",
     "security_group_name": "a-name-nobody-uses",
     "instance_profile_arn": "arn:aws:iam::000000000000:instance-profile/a-name-nobody-uses",
     "instance_profile_name": "a-name-nobody-uses",
@@ -203,8 +220,9 @@ def namings_of(operation: Operation) -> Iterator[Naming]:
     for path, shape in honoured_leaves(operation):
         name = last_member(path)
         is_text = shape.type_name == "string" and not getattr(shape, "enum", ())
-        kind = kind_at(operation.name, path)
-        if not is_text or (name in NO_RESOURCE and kind is None) or (operation.name, path) in NEW_NAMES | NO_NAMES:
+        kind, is_kept = kind_at(operation.name, path), path.startswith(KEPT_FOR_LATER)
+        is_new = (operation.name, path) in NEW_NAMES | NO_NAMES
+        if not is_text or is_kept or is_new or (name in NO_RESOURCE and kind is None):
             continue
         kinds = TAGGABLE if name == "Resources" else [kind] if kind else []
         assert kinds or not LOOKS_LIKE_ONE.search(name), (

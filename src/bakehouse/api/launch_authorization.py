@@ -16,7 +16,9 @@ from bakehouse.domain.iam.passing import check_pass_role
 from bakehouse.domain.instances import LaunchRequest
 
 
-def authorize_launch(context: RequestContext, request: Mapping[str, Any], launch: LaunchRequest) -> None:
+def authorize_launch(
+    context: RequestContext, request: Mapping[str, Any], launch: LaunchRequest, *, template_id: str | None = None
+) -> None:
     """Refuse a launch unless the caller may launch with everything in it, tag what it tags and pass its role on."""
     if context.principal.is_root:
         return
@@ -28,7 +30,10 @@ def authorize_launch(context: RequestContext, request: Mapping[str, Any], launch
         region=context.region,
         session=context.session,
     )
-    context.authority.check("ec2:RunInstances", list(_targets(asked, launch)))
+    targets = list(_targets(asked, launch))
+    if template_id is not None:
+        targets.append(Target(arn=asked.ec2_arn("launch-template", template_id)))
+    context.authority.check("ec2:RunInstances", targets)
     authorization.authorize_tags(context.authority, asked)
     if launch.profile is not None:
         check_pass_role(context.authority, launch.profile.role)

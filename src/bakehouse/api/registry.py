@@ -46,7 +46,7 @@ Marker and MaxItems: the gateway finds them in the model.
 always honoured.
 ``harmless`` maps a path to the values that mean "nothing special" and which real clients
 send although they do not need the feature: ``{"EbsOptimized": (False,), "Monitoring.Enabled": (False,)}``;
-every other value is refused.
+every other value is refused. The operation does not see them, unless it asks to by ``sees_harmless``.
 ``keeps_empty`` lists the paths at which an empty string is a value (a tag's
 value, a description being cleared).
 ``own_codes`` lists the paths whose values the operation refuses itself, with a code of their own
@@ -79,6 +79,7 @@ class Operation:
     mutates: bool
     honours: tuple[str, ...] = ()
     harmless: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    sees_harmless: bool = False
     keeps_empty: tuple[str, ...] = ()
     own_codes: tuple[str, ...] = ()
     filters: FilterTable | None = None
@@ -101,6 +102,7 @@ def operation(
     mutates: bool,
     honours: Iterable[str] = (),
     harmless: Mapping[str, tuple[Any, ...]] | None = None,
+    sees_harmless: bool = False,
     keeps_empty: Iterable[str] = (),
     own_codes: Iterable[str] = (),
     filters: FilterTable | None = None,
@@ -118,6 +120,7 @@ def operation(
             mutates=mutates,
             honours=tuple(honours),
             harmless=harmless or {},
+            sees_harmless=sees_harmless,
             keeps_empty=tuple(keeps_empty),
             own_codes=tuple(own_codes),
             filters=filters,

@@ -30,6 +30,7 @@ class Rule:
     keeps_empty: bool = False
     has_own_code: bool = False
     harmless: tuple[Any, ...] = ()
+    keeps_harmless: bool = False
 
     def __post_init__(self) -> None:
         self.children: dict[str, Rule] = {}
@@ -71,6 +72,7 @@ def declared_rules(operation: Operation) -> Rule:
         if shape_at(model.input_shape, path).type_name in ("structure", "list"):
             raise ValueError(f"harmless values are for single parameters, not for {path}")
         root.at(path).harmless = values
+        root.at(path).keeps_harmless = operation.sees_harmless
     for path in operation.keeps_empty:
         shape_at(model.input_shape, path)
         root.at(path).keeps_empty = True
@@ -192,7 +194,7 @@ class _Bounds:
 
 
 def _scalar(shape: Shape, rule: Rule, codec: Codec) -> _Check:
-    honoured, harmless = rule.is_honoured, rule.harmless
+    honoured, harmless, keeps_harmless = rule.is_honoured, rule.harmless, rule.keeps_harmless
     keeps_empty = rule.keeps_empty or not codec.drops_empty
     is_text = shape.type_name in ("string", "blob")
     # Ansible sends "LaunchPermission" for launchPermission; no enum of EC2's has two values that differ in
@@ -208,7 +210,7 @@ def _scalar(shape: Shape, rule: Rule, codec: Codec) -> _Check:
             return _NOTHING
         if not honoured:
             if any(value == one and type(value) is type(one) for one in harmless):
-                return _NOTHING
+                return value if keeps_harmless else _NOTHING
             raise errors.unsupported_parameter(path)
         if enum:
             if fold(value) not in enum:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Image, Snapshot
+from bakehouse.database.models import Image, Snapshot, Volume
 from bakehouse.domain import snapshots, volume_types, volumes
 
 _DEFAULT_TYPE = "gp3"
@@ -144,6 +144,16 @@ def image_mapping(planned: PlannedVolume, ebs: Mapping[str, Any]) -> dict[str, A
     if planned.snapshot_id is not None:
         mapping["SnapshotId"] = planned.snapshot_id
     return {"DeviceName": planned.device_name, "Ebs": mapping}
+
+
+def ebs_of(volume: Volume) -> dict[str, Any]:
+    """An attached volume as a mapping's ``Ebs``, without a snapshot."""
+    return {
+        "DeleteOnTermination": volume.delete_on_termination,
+        "VolumeSize": volume.size_gib,
+        "VolumeType": volume.volume_type,
+        **volume_types.chosen_figures(volume.volume_type, volume.iops, volume.throughput_mibps),
+    }
 
 
 def registered_mappings(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Account, Image, Instance, Snapshot, Volume, now
+from bakehouse.database.models import Account, Image, Instance, Snapshot, now
 from bakehouse.database.session import region_of
 from bakehouse.domain import (
     block_devices,
@@ -18,7 +18,6 @@ from bakehouse.domain import (
     recycle_bin,
     snapshots,
     tags,
-    volume_types,
 )
 from bakehouse.domain.accounts import OWNER_ALIASES
 from bakehouse.domain.image_states import ImageState, move
@@ -184,7 +183,7 @@ def _captured_mappings(
 ) -> list[dict[str, Any]]:
     """The instance's volumes, changed and added to as the request says, each attached one with a new snapshot."""
     attached = {volume.device_name: volume for volume in instance.volumes if volume.device_name is not None}
-    given = {name: _captured_ebs(volume) for name, volume in attached.items()}
+    given = {name: block_devices.ebs_of(volume) for name, volume in attached.items()}
     mappings = []
     for name, ebs in block_devices.override_mappings(given, instance.root_device_name, overrides):
         taken = {}
@@ -201,15 +200,6 @@ def _captured_mappings(
         )
         mappings.append(block_devices.image_mapping(planned, ebs))
     return mappings
-
-
-def _captured_ebs(volume: Volume) -> dict[str, Any]:
-    return {
-        "DeleteOnTermination": volume.delete_on_termination,
-        "VolumeSize": volume.size_gib,
-        "VolumeType": volume.volume_type,
-        **volume_types.chosen_figures(volume.volume_type, volume.iops, volume.throughput_mibps),
-    }
 
 
 def register(

@@ -1,6 +1,7 @@
 """RunInstances, DescribeInstances, and start, stop, reboot, terminate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -8,10 +9,14 @@ from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.launch_authorization import authorize_launch
 from bakehouse.api.operations import block_devices
+from bakehouse.api.operations.image_alias import with_image_id
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
+from bakehouse.api.operations.template_use import TemplateUse, under_request
 from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
+from bakehouse.api.protocol.ec2_query import Ec2Query
 from bakehouse.api.registry import operation
+from bakehouse.api.validation import Validator
 from bakehouse.database.models import Instance
 from bakehouse.domain import instances, launch_request, lifecycle, metadata_options, security_groups, tags
 from bakehouse.errors import ApiError
@@ -36,6 +41,7 @@ _MAX_COUNT = 100
         "InstanceInitiatedShutdownBehavior",
         "InstanceType",
         "KeyName",
+        "LaunchTemplate",
         "MaxCount",
         "MetadataOptions.HttpEndpoint",
         "MetadataOptions.HttpPutResponseHopLimit",
@@ -67,24 +73,37 @@ _MAX_COUNT = 100
         "NetworkInterfaces[].InterfaceType": ("interface",),
         "Placement.Tenancy": ("default",),
     },
+    sees_harmless=True,  # they override a template's
     keeps_empty=block_devices.KEEPS_EMPTY,
 )
 def run_instances(context: RequestContext, request: Parameters) -> Reply:
     """Write pending instances and enqueue their launches; the answer does not wait for any machine."""
     session = context.session
+    request, template = under_request(context, request, as_if_sent)
+    request = with_image_id(context, request)
     count = _launch_count(request)
     launch = launch_request.read_launch_request(session, context.account_id, request, context.host.settings)
-    authorize_launch(context, request, launch)
+    authorize_launch(context, request, launch, template_id=template.template_id if template else None)
     instances.check_capacity(session, launch.instance_type, count, context.host.memory_mib)
     if count > 1 and launch.private_ip:
         raise ApiError("InvalidParameterCombination", "A private IP address goes with one instance only.")
     launched = instances.launch(session, context.account_id, launch, count)
     for instance in launched:
-        _tag(context, instance, request.get("TagSpecifications", []))
+        _tag(context, instance, request.get("TagSpecifications", []), template)
         _enqueue(context, "launch_instance", instance.instance_id)
     # Groups that refer to the new instances' groups must learn their addresses.
     apply_network(context, launch.subnet.vpc_id)
     return _reservation(context, launched)
+
+
+@cache
+def _validator() -> Validator:
+    return Validator(run_instances, Ec2Query("ec2"))
+
+
+def as_if_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Launch parameters of a template, checked as if a client had sent them: what is not honoured is refused."""
+    return _validator().validate(parameters)
 
 
 def _launch_count(request: Parameters) -> int:
@@ -100,7 +119,9 @@ def _launch_count(request: Parameters) -> int:
     return int(maximum)
 
 
-def _tag(context: RequestContext, instance: Instance, specifications: Sequence[dict[str, Any]]) -> None:
+def _tag(
+    context: RequestContext, instance: Instance, specifications: Sequence[dict[str, Any]], template: TemplateUse | None
+) -> None:
     resources = {
         "instance": [instance.instance_id],
         "volume": [volume.volume_id for volume in instance.volumes],
@@ -111,6 +132,7 @@ def _tag(context: RequestContext, instance: Instance, specifications: Sequence[d
         wanted = tags.tags_for(specifications, resource_type, allowed=_TAGGED)
         if resource_type == "instance":
             metadata_options.check_tag_keys(instance, (tag["Key"] for tag in wanted))
+        wanted += template.tags_for(resource_type) if template else []
         for resource_id in resource_ids:
             tags.put_tags(context.session, context.account_id, resource_id, resource_type, wanted)
 

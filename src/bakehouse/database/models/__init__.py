@@ -23,6 +23,7 @@ from bakehouse.database.models.identities import (
 from bakehouse.database.models.images import Image, LaunchPermission
 from bakehouse.database.models.instances import Instance
 from bakehouse.database.models.key_pairs import KeyPair
+from bakehouse.database.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
 from bakehouse.database.models.networks import (
     InterfaceGroup,
     NetworkInterface,
@@ -56,6 +57,8 @@ __all__ = [
     "KeyPair",
     "KeySession",
     "LaunchPermission",
+    "LaunchTemplate",
+    "LaunchTemplateVersion",
     "ManagedPolicy",
     "ManagedPolicyVersion",
     "NetworkInterface",
