@@ -64,6 +64,10 @@ class Caller:
         request = replace(wire.write_request(service, operation, least), body=body)
         return self.send_request(wire.sign_request(request, self._credentials, service), operation, service=service)
 
+    def call_request(self, request: HttpRequest, operation: str, *, service: str) -> Answer:
+        """Sign a request and send it."""
+        return self.send_request(wire.sign_request(request, self._credentials, service), operation, service=service)
+
     @property
     def _credentials(self) -> tuple[str, str]:
         return self.keys.access_key_id, self.keys.secret_access_key
