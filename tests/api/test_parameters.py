@@ -12,6 +12,7 @@ from tests.api.conftest import unique
 from tests.framework.belongings import Belongings
 from tests.framework.caller import Caller
 from tests.framework.calm_guest import write_disk
+from tests.framework.identities import allow, deny, new_user
 from tests.framework.service import Keys, Service
 from tests.framework.tiny_service import OTHER_REGION
 
@@ -234,6 +235,7 @@ def test_another_account_and_another_region_see_nothing_of_it(
 ) -> None:
     put(ssm, path)
     arn = ssm.get_parameter(Name=path)["Parameter"]["ARN"]
+    assert ssm.get_parameter(Name=f"{arn}:1")["Parameter"]["Name"] == path
     others = (service.client("ssm", other_keys), service.client("ssm", region=OTHER_REGION))
     for client in others:
         for name in (path, arn):
@@ -272,3 +274,16 @@ def test_every_account_finds_the_base_images_of_its_region_by_public_names(
     images = service.client(keys=other_keys, region=OTHER_REGION).describe_images(ImageIds=[there])["Images"]
     assert [one["Name"] for one in images] == ["debian-13-amd64-20260101"]
     assert code_of(home.delete_parameter, Name=LATEST) == "ParameterNotFound"
+
+
+def test_a_policy_about_a_parameter_holds_however_it_is_named(service: Service, ssm: Any, path: str) -> None:
+    put(ssm, path)
+    arn = ssm.get_parameter(Name=path)["Parameter"]["ARN"]
+    keys = new_user(service, allow("ssm:*"), deny("ssm:*", resource=arn))
+    theirs = service.client("ssm", keys)
+    for name in (path, f"{path}:1", arn, f"{arn}:1"):
+        with pytest.raises(ClientError, match="AccessDeniedException"):
+            theirs.get_parameter(Name=name)
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        theirs.add_tags_to_resource(ResourceType="Parameter", ResourceId=path, Tags=[{"Key": "k", "Value": "v"}])
+    put(theirs, f"{path}-other")

@@ -187,3 +187,13 @@ def test_a_document_nested_without_end_is_refused() -> None:
     with pytest.raises(ApiError, match="nested too deeply"):
         codec.parse("GetInventory", json.dumps(deep).encode())
     assert get_operation_model("ssm", "GetInventory") is not None
+
+
+def test_page_tokens_are_what_every_model_allows() -> None:
+    shape = get_operation_model("rbin", "ListRules").input_shape.members["NextToken"]
+    allows = patterns.find_match(shape)
+    assert allows is not None
+    for number in range(50):
+        reply: dict[str, Any] = {"Rules": [{"Identifier": str(number)}] * 3}
+        Pages(b"k" * 32).cut(Paged(result="Rules", minimum=1, key="Identifier"), [], {"MaxResults": 1}, reply)
+        assert allows(reply["NextToken"])

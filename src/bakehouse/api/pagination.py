@@ -124,11 +124,12 @@ class Pages:
         return hmac.digest(self._key, message, hashlib.sha256)[:_MAC_BYTES]
 
     def _seal(self, position: bytes, bound: bytes) -> str:
-        return base64.urlsafe_b64encode(self._sign(position, bound) + position).decode("ascii")
+        # The plain alphabet: it is what rbin's model allows a token to have.
+        return base64.b64encode(self._sign(position, bound) + position).decode("ascii")
 
     def _open(self, token: str, bound: bytes) -> bytes:
         try:
-            raw = base64.b64decode(token, altchars=b"-_", validate=True)
+            raw = base64.b64decode(token, validate=True)
         except (binascii.Error, ValueError):
             raise errors.invalid_pagination_token() from None
         mac, position = raw[:_MAC_BYTES], raw[_MAC_BYTES:]

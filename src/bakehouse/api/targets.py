@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from bakehouse.api.models import split_path
+from bakehouse.domain import parameters
 from bakehouse.domain.iam import resource_names
 from bakehouse.domain.iam.authority import Target
 from bakehouse.domain.iam.facts import Values
@@ -226,10 +227,9 @@ _ABOUT_A_USER = ("CreateAccessKey", "DeleteAccessKey", "GetUser", "ListAccessKey
 def _ssm_targets(asked: Asked) -> Iterator[Target]:
     if asked.action == "DescribeParameters":
         return
-    for member in ("Name", "Names", "Path"):
+    for member in ("Name", "Names", "Path", "ResourceId"):
         for name in _texts(asked.parameters.get(member)):
-            # A version or label behind the name is no part of it.
-            bare = name.lstrip("/").partition(":")[0]
+            bare = parameters.resource_name(name)
             account_id = "" if bare.startswith("aws/") else asked.account_id
             arn = f"arn:aws:ssm:{asked.region}:{account_id}:parameter/{bare}"
             yield Target(arn=arn, tags=_tags_in(asked.parameters))

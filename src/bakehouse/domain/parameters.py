@@ -37,9 +37,7 @@ _MAX_LABELS = 10
 _MAX_TAGS = 50
 _NAME = re.compile(r"[A-Za-z0-9_.\-/]+")
 _LABEL = re.compile(r"(?!aws|ssm|[0-9])[A-Za-z0-9_.\-]{1,100}", re.IGNORECASE)
-_ARN = re.compile(
-    r"arn:aws:ssm:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}|):parameter(?P<name>/?[^:]+)(?P<rest>:.*)?"
-)
+_ARN = re.compile(r"arn:aws:ssm:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}|):parameter(?P<name>/[^:]+)(?P<rest>:.*)?")
 _KEY = "parameter-key"
 _NONCE_BYTES = 12
 
@@ -240,13 +238,21 @@ def put_tags(parameter: Parameter, tags: Sequence[Mapping[str, str]]) -> None:
     parameter.tags = merged
 
 
+def resource_name(reference: str) -> str:
+    """What follows ``parameter/`` in the ARN of what a name, an ARN, or either with a version or label refers to."""
+    match = _ARN.fullmatch(reference)
+    return (match["name"] if match else reference.partition(":")[0]).lstrip("/")
+
+
 def _split(session: Session, account_id: str, reference: str) -> tuple[str, str | None]:
     """A reference's name, and its version or label; the ARN of what is here counts as its name."""
     if match := _ARN.fullmatch(reference):
         if match["region"] != region_of(session) or match["account"] not in ("", account_id):
             raise parameter_errors.not_found(reference)
-        is_path = "/" in match["name"].removeprefix("/")
-        reference = (match["name"] if is_path else match["name"].removeprefix("/")) + (match["rest"] or "")
+        # /x and x have the same ARN.
+        names = (match["name"], match["name"].removeprefix("/"))
+        there = {one.name for one in visible(session, account_id, names)}
+        reference = next((name for name in names if name in there), match["name"]) + (match["rest"] or "")
     name, colon, selector = reference.partition(":")
     if colon and not selector:
         raise parameter_errors.validation(f"The parameter reference {reference[:200]} names no version or label.")
