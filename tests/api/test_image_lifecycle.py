@@ -172,6 +172,26 @@ def test_the_ancestry_of_a_shared_image_tells_nothing_of_its_owners_private_imag
     assert [one["ImageId"] for one in chain] == [child["ImageId"]]
 
 
+def test_templates_refer_to_an_image_in_their_newest_versions(ec2: Any, own: dict[str, Any]) -> None:
+    image_id, name = own["ImageId"], unique("template")
+    made = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"ImageId": image_id})
+    ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.nano"})
+
+    def found(depth: str) -> list[dict[str, Any]]:
+        option = {"OptionName": "version-depth", "OptionValues": [depth]}
+        wanted = [{"ResourceType": "ec2:LaunchTemplate", "ResourceTypeOptions": [option]}]
+        asked = ec2.describe_image_references(ImageIds=[image_id], ResourceTypes=wanted)["ImageReferences"]
+        return list(asked)
+
+    assert found("1") == []
+    (reference,) = found("2")
+    assert reference["Arn"].endswith(f":launch-template/{made['LaunchTemplate']['LaunchTemplateId']}")
+    (of_all,) = ec2.describe_image_references(ImageIds=[image_id], IncludeAllResourceTypes=True)["ImageReferences"]
+    assert of_all == reference
+    assert refused(found, depth="0") == "InvalidParameterValue"
+    ec2.delete_launch_template(LaunchTemplateName=name)
+
+
 def test_parameters_refer_to_an_image(service: Service, ec2: Any, own: dict[str, Any]) -> None:
     ssm, name = service.client("ssm"), f"/{unique('golden')}/image"
     ssm.put_parameter(Name=name, Value=own["ImageId"], Type="String", DataType="aws:ec2:image")

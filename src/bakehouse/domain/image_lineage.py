@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance
 from bakehouse.database.session import everywhere, in_region
-from bakehouse.domain import images, parameters
+from bakehouse.domain import images, launch_templates, parameters, template_data
 from bakehouse.domain.instances import State
 from bakehouse.errors import ApiError
 
@@ -84,9 +84,32 @@ def references(session: Session, account_id: str, image_ids: Sequence[str], want
     found: list[Reference] = []
     if INSTANCE in wanted:
         found += _instances(session, account_id, image_ids, wanted[INSTANCE])
+    if TEMPLATE in wanted:
+        depth = int(next(iter(wanted[TEMPLATE]), _DEFAULT_DEPTH))
+        found += _templates(session, account_id, image_ids, depth)
     if PARAMETER in wanted:
         found += _parameters(session, account_id, image_ids)
     return found
+
+
+def _templates(session: Session, account_id: str, image_ids: Sequence[str], depth: int) -> Iterator[Reference]:
+    for template in launch_templates.visible(session, account_id):
+        versions = launch_templates.list_versions(session, template)[:depth]
+        named = {_named_image(session, account_id, version.data.get("ImageId", "")) for version in versions}
+        for image_id in sorted(named.intersection(image_ids)):
+            resource = f"launch-template/{template.launch_template_id}"
+            yield Reference(image_id=image_id, resource_type=TEMPLATE, resource=resource)
+
+
+def _named_image(session: Session, account_id: str, name: str) -> str:
+    """What a template would launch now: the image it names, or the one of its parameter."""
+    reference = name.removeprefix(template_data.ALIAS_PREFIX)
+    if reference == name:
+        return name
+    try:
+        return parameters.resolve(session, account_id, reference)
+    except ApiError:
+        return name
 
 
 def _parameters(session: Session, account_id: str, image_ids: Sequence[str]) -> Iterator[Reference]:
