@@ -104,6 +104,7 @@ NO_RESOURCE = {
     "AttributeNames",
     "DeviceName",
     "Group",
+    "ImageNames",
     "Name",
     "NetworkBorderGroup",
     "OrganizationArn",

@@ -11,6 +11,7 @@ from bakehouse import errors
 from bakehouse.database.models import Account, Image, Instance, Snapshot, now
 from bakehouse.database.session import region_of
 from bakehouse.domain import (
+    allowed_images,
     block_devices,
     image_lifecycle,
     image_sharing,
@@ -19,7 +20,8 @@ from bakehouse.domain import (
     snapshots,
     tags,
 )
-from bakehouse.domain.accounts import OWNER_ALIASES
+from bakehouse.domain.accounts import OWNER_ALIASES, owner_aliases
+from bakehouse.domain.allowed_images import AllowedImages
 from bakehouse.domain.image_states import ImageState, move
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
@@ -28,7 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 _MAX_DESCRIPTION = 255
 
 
-# One image as a listing shows it: the columns of the table, and ``owner_alias``.
+# Reading a list takes longer than all else of a row; hardly an image has codes.
+_CODES = sa.case((sa.cast(Image.product_codes, sa.String) != "[]", Image.product_codes)).label("product_codes")
+_LISTED = (*(column for column in Image.__table__.columns if column.name != _CODES.name), _CODES)
+# One image as a listing shows it: the columns of the table, ``owner_alias`` and ``allowed_images``.
 ImageRow = sa.Row[Any]
 
 
@@ -39,6 +44,10 @@ def visible(session: Session, account_id: str, image_ids: Sequence[str] = ()) ->
             raise errors.image_id_malformed(image_id)
     query = sa.select(Image).where(_is_visible(account_id)).order_by(Image.created_at, Image.image_id)
     found = list(session.scalars(query.where(Image.image_id.in_(image_ids)) if image_ids else query))
+    allowed = allowed_images.get(session, account_id)
+    if allowed.state == allowed_images.ENABLED:
+        aliases = owner_aliases(session)
+        found = [one for one in found if not allowed.hides(one, aliases.get(one.account_id))]
     missing = set(image_ids) - {one.image_id for one in found}
     if missing:
         _refuse_missing(session, account_id, min(missing))
@@ -60,8 +69,9 @@ def list_rows(
     Others' deprecated images are shown to who knows their ids.
     """
     alias = sa.case((Account.alias.in_(OWNER_ALIASES), Account.alias)).label("owner_alias")
+    allowed = allowed_images.column(session, account_id).label("allowed_images")
     # The table's columns are no ORM statement, which alone is bound to the region.
-    query: sa.Select[Any] = sa.select(*Image.__table__.columns, alias).where(
+    query: sa.Select[Any] = sa.select(*_LISTED, alias, allowed).where(
         _is_visible(account_id), Image.region == region_of(session)
     )
     query = query.join(Account, Account.account_id == Image.account_id).order_by(Image.created_at, Image.image_id)
@@ -77,7 +87,14 @@ def list_rows(
         query = query.where(sa.or_(Image.account_id.in_(ids), alias.in_(ids)))
     if executable_users:
         query = query.where(image_sharing.is_executable_by(account_id, executable_users))
-    return session.execute(query).all()
+    rows = session.execute(query).all()
+    settings = allowed_of(account_id, rows)
+    return [one for one in rows if not settings.hides(one, one.owner_alias)] if settings.criteria else rows
+
+
+def allowed_of(account_id: str, rows: Sequence[ImageRow]) -> AllowedImages:
+    """What the account has set about allowed images, as it was read with the rows."""
+    return allowed_images.of_column(account_id, rows[0].allowed_images if rows else None)
 
 
 def _is_visible(account_id: str) -> sa.ColumnElement[bool]:

@@ -21,6 +21,11 @@ ProductCode = dict[str, Any]
 _CODE = re.compile(r"[A-Za-z0-9]{1,25}")
 
 
+def is_product_code(text: str) -> bool:
+    """Tell whether it has the form of a product code."""
+    return _CODE.fullmatch(text) is not None
+
+
 def merge(*lists: Iterable[Mapping[str, Any]]) -> list[ProductCode]:
     """All of them, each once, by name."""
     found = {code["ProductCodeId"]: dict(code) for codes in lists for code in codes}
@@ -39,7 +44,7 @@ def add(session: Session, image: Image, codes: Iterable[str]) -> None:
     """Give an image codes for ever, and its owner's snapshots under it too: its bytes are what is sold."""
     new = []
     for code in codes:
-        if not _CODE.fullmatch(code):
+        if not is_product_code(code):
             raise refusals.product_code_invalid(code)
         new.append({"ProductCodeId": code, "ProductCodeType": "marketplace"})
     query = sa.select(Snapshot).where(

@@ -1,6 +1,6 @@
 """What images came from, and what uses them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bakehouse import errors
@@ -11,7 +11,8 @@ from bakehouse.api.operations.instance_items import state_item
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
-from bakehouse.domain import accounts, image_lineage, images, instances, tags, vpcs
+from bakehouse.domain import accounts, allowed_images, image_lineage, images, instances, tags, vpcs
+from bakehouse.domain.allowed_images import AllowedImages
 
 Item = dict[str, Any]
 
@@ -90,6 +91,7 @@ def _arn(context: RequestContext, reference: image_lineage.Reference) -> str:
         item="InstanceImageMetadata[]",
         paths={
             "availability-zone": "AvailabilityZone",
+            "image-allowed": "ImageMetadata.ImageAllowed",
             "instance-id": "InstanceId",
             "instance-state-name": "State.Name",
             "instance-type": "InstanceType",
@@ -108,8 +110,9 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
     found = instances.visible(session, account_id, request.get("InstanceIds", ()))
     own_tags = tags.tags_of(session, account_id, [one.instance_id for one in found])
     aliases = accounts.owner_aliases(session)
+    allowed = allowed_images.get(session, account_id)
     launched_from = {
-        image_id: _image_metadata(image, aliases)
+        image_id: _image_metadata(image, aliases.get(image.account_id), allowed)
         for image_id, image in image_lineage.launched_from(session, found).items()
     }
     return {
@@ -131,12 +134,13 @@ def describe_instance_image_metadata(context: RequestContext, request: Parameter
     }
 
 
-def _image_metadata(image: Image, aliases: Mapping[str, str]) -> Item:
+def _image_metadata(image: Image, owner_alias: str | None, allowed: AllowedImages) -> Item:
     return {
         "CreationDate": image_time(image.created_at),
         "DeprecationTime": deprecation_text(image),
+        "ImageAllowed": allowed.verdict(image, owner_alias),
         "ImageId": image.image_id,
-        "ImageOwnerAlias": aliases.get(image.account_id),
+        "ImageOwnerAlias": owner_alias,
         "IsPublic": image.is_public,
         "Name": image.name,
         "OwnerId": image.account_id,

@@ -12,6 +12,7 @@ from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
 from bakehouse.domain import image_lifecycle, images, instances, replace_root_volume_tasks, snapshots, tags
+from bakehouse.domain.allowed_images import AllowedImages
 from bakehouse.domain.block_devices import registered_mappings
 
 
@@ -29,12 +30,12 @@ def deprecation_text(image: images.ImageRow | Image) -> str | None:
     )
 
 
-def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], account_id: str) -> dict[str, Any]:
+def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], allowed: AllowedImages) -> dict[str, Any]:
     """The Image shape of one row, as an account sees it: what it was made of is its owner's to know."""
     reason = (
         {"Code": image.state_reason_code, "Message": image.state_reason_message} if image.state_reason_code else None
     )
-    is_own = image.account_id == account_id
+    is_own = image.account_id == allowed.account_id
     return {
         "Architecture": image.architecture,
         "BlockDeviceMappings": image.block_device_mappings,
@@ -46,6 +47,7 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], account_i
         "EnaSupport": True,
         "FreeTierEligible": False,
         "Hypervisor": "xen",
+        "ImageAllowed": allowed.verdict(image, image.owner_alias),
         "ImageId": image.image_id,
         "ImageLocation": f"{image.owner_alias or image.account_id}/{image.name}",
         "ImageOwnerAlias": image.owner_alias,
@@ -55,7 +57,7 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], account_i
         "Name": image.name,
         "OwnerId": image.account_id,
         "PlatformDetails": "Linux/UNIX",
-        "ProductCodes": image.product_codes,
+        "ProductCodes": image.product_codes or [],
         "Public": image.is_public,
         "RootDeviceName": image.root_device_name,
         "RootDeviceType": "ebs",
@@ -126,6 +128,7 @@ _IMAGE_FILTERS = FilterTable(
         "ena-support": "EnaSupport",
         "free-tier-eligible": "FreeTierEligible",
         "hypervisor": "Hypervisor",
+        "image-allowed": "ImageAllowed",
         "image-id": "ImageId",
         "image-type": "ImageType",
         "is-public": "Public",
@@ -174,7 +177,8 @@ def describe_images(context: RequestContext, request: Parameters) -> Reply:
         include_disabled=request.get("IncludeDisabled", False),
     )
     own_tags = tags.tags_of(session, account_id, [one.image_id for one in found])
-    return {"Images": [image_item(one, own_tags[one.image_id], account_id) for one in found]}
+    allowed = images.allowed_of(account_id, found)
+    return {"Images": [image_item(one, own_tags[one.image_id], allowed) for one in found]}
 
 
 @operation(
