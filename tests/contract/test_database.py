@@ -14,7 +14,18 @@ import sqlalchemy as sa
 from bakehouse.api.client_tokens import Remembered, TokenKey
 from bakehouse.api.stored_tokens import StoredTokens
 from bakehouse.database.migrate import migrate
-from bakehouse.database.models import Account, ClientToken, Image, Instance, KeyPair, Row, Snapshot, Volume, now
+from bakehouse.database.models import (
+    Account,
+    ClientToken,
+    Image,
+    Instance,
+    KeyPair,
+    ReplaceRootVolumeTask,
+    Row,
+    Snapshot,
+    Volume,
+    now,
+)
 from bakehouse.database.session import Database
 from bakehouse.domain import accounts, retention, snapshots
 from bakehouse.durable.engine import Engine
@@ -197,6 +208,7 @@ def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database)
         for name, moment in (("old", old), ("recent", recent), ("live", None)):
             session.add(_instance(name, terminated_at=moment))
             session.add(_volume(name, deleted_at=moment))
+            session.add(_task(name))
             if moment is not None:
                 key = TokenKey(account_id="1" * 12, region="r", operation="o", token=name)
                 StoredTokens().remember(session, key, REPLY)
@@ -209,10 +221,25 @@ def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database)
         retention.forget_expired(session)
     with database.transaction(mutates=False) as session:
         assert set(session.scalars(sa.select(Instance.instance_id))) == {"recent", "live"}
+        assert set(session.scalars(sa.select(ReplaceRootVolumeTask.task_id))) == {"recent", "live"}
         assert set(session.scalars(sa.select(Volume.volume_id))) == {"recent", "live", "captured"}
         assert set(session.scalars(sa.select(ClientToken.token))) == {"recent"}
         assert session.get_one(Snapshot, "of it").state == "pending"
         assert session.get_one(Snapshot, "import").state == "error"
+
+
+def _task(instance_id: str) -> ReplaceRootVolumeTask:
+    return ReplaceRootVolumeTask(
+        task_id=instance_id,
+        account_id="1" * 12,
+        instance_id=instance_id,
+        state="succeeded",
+        snapshot_id="snap-1",
+        replaced_image_id="ami-1",
+        replaced_boot_mode="uefi",
+        old_volume_id="vol-1",
+        new_volume_id="vol-2",
+    )
 
 
 def test_ended_workflows_are_forgotten_after_a_while(database: Database) -> None:
