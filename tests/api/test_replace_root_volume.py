@@ -176,6 +176,13 @@ def test_only_what_was_taken_of_a_root_of_the_instance_replaces_it(ec2: Any, ins
     assert code_of(create, InstanceId=instance_id, **both) == "InvalidParameterCombination"
     assert code_of(create, InstanceId=instance_id, ImageId="ami-00000000000000001") == "InvalidAMIID.NotFound"
     assert code_of(create, InstanceId="i-00000000000000001") == "InvalidInstanceID.NotFound"
+    sold = ec2.register_image(
+        Name=unique("sold"),
+        RootDeviceName="/dev/xvda",
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": copied}}],
+    )["ImageId"]
+    ec2.modify_image_attribute(ImageId=sold, Attribute="productCodes", ProductCodes=["sold1"])
+    assert code_of(create, InstanceId=instance_id, ImageId=sold) == "InvalidParameterValue"
     describe_tasks = ec2.describe_replace_root_volume_tasks
     unknown = ["replacevol-00000000000000001"]
     assert code_of(describe_tasks, ReplaceRootVolumeTaskIds=unknown) == "InvalidReplaceRootVolumeTaskId.NotFound"

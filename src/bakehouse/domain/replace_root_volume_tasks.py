@@ -5,7 +5,8 @@ neither attached, deleted nor taken for something else before the task has come 
 Rules: EC2 User Guide, "Replace the root volume for an Amazon EC2 instance without stopping it".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -142,11 +143,19 @@ def _root_of_image(instance: Instance, image: Image) -> tuple[str, int]:
         raise errors.invalid_parameter_value(
             f"The architecture '{image.architecture}' of {image.image_id} is not that of '{instance.instance_id}'."
         )
+    if _codes(image.product_codes) != _codes(instance.product_codes):
+        raise errors.invalid_parameter_value(
+            f"The product codes of {image.image_id} are not those of '{instance.instance_id}'."
+        )
     by_name = {mapping["DeviceName"]: mapping.get("Ebs", {}) for mapping in image.block_device_mappings}
     ebs = by_name.get(image.root_device_name, {})
     if "SnapshotId" not in ebs:
         raise errors.invalid_parameter_value(f"The image '{image.image_id}' has no root snapshot.")
     return ebs["SnapshotId"], ebs["VolumeSize"]
+
+
+def _codes(product_codes: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {code["ProductCodeId"] for code in product_codes}
 
 
 def _check_lineage(session: Session, instance: Instance, root: Volume, snapshot_id: str) -> Snapshot:
