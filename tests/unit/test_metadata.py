@@ -13,7 +13,7 @@ import pytest
 
 from bakehouse.guest import metadata as service
 from bakehouse.guest.metadata import MetadataServer, parse_head
-from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata, RoleCredentials
+from bakehouse.guest.metadata_tree import GroupName, InstanceMetadata, ProfileMetadata, RoleCredentials
 
 VPC = "vpc-00000000000000001"
 ABOUT = InstanceMetadata(
@@ -313,3 +313,64 @@ def test_header_names_are_read_in_any_case() -> None:
     assert request.path == ["a", "b", "c"]
     assert request.ends_in_slash
     assert not request.keeps_alive
+
+
+PROFILE = ProfileMetadata(
+    arn="arn:aws:iam::111122223333:instance-profile/web",
+    profile_id="AIPAAAAAAAAAAAAAAAAAA",
+    associated_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    role_name="web-role",
+)
+
+
+def test_an_instance_without_a_profile_has_no_iam(imds: Imds) -> None:
+    assert "iam" not in imds.read("/latest/meta-data/")
+    assert imds.ask("/latest/meta-data/iam/info")[0] == 404
+
+
+def test_credentials_are_made_for_the_one_question_that_asks_for_them(imds: Imds) -> None:
+    imds.instances["127.0.0.1"] = replace(ABOUT, profile=PROFILE)
+    imds.credentials = RoleCredentials(
+        access_key_id="ASIA",
+        secret_access_key="secret",
+        session_token="token",
+        made_at=datetime(2026, 1, 2, tzinfo=UTC),
+        expires_at=datetime(2026, 1, 2, 6, tzinfo=UTC),
+    )
+    base = "/latest/meta-data/iam"
+    assert "iam/" in imds.read("/latest/meta-data/").split("\n")
+    assert imds.read(f"{base}/security-credentials/") == "web-role"
+    assert json.loads(imds.read(f"{base}/info"))["InstanceProfileArn"] == PROFILE.arn
+    assert imds.ask(f"{base}/security-credentials/other")[0] == 404
+    assert imds.ask(f"{base}/security-credentials/web-role", source="127.0.0.2")[0] == 404
+    assert imds.minted_for == []
+    assert json.loads(imds.read(f"{base}/security-credentials/web-role")) == {
+        "Code": "Success",
+        "LastUpdated": "2026-01-02T00:00:00Z",
+        "Type": "AWS-HMAC",
+        "AccessKeyId": "ASIA",
+        "SecretAccessKey": "secret",
+        "Token": "token",
+        "Expiration": "2026-01-02T06:00:00Z",
+    }
+    assert imds.minted_for == [ABOUT.instance_id]
+
+
+def test_without_a_token_no_credentials_are_made_where_one_is_required(imds: Imds) -> None:
+    imds.instances["127.0.0.1"] = replace(ABOUT, profile=PROFILE, requires_token=True)
+    assert imds.ask("/latest/meta-data/iam/security-credentials/web-role")[0] == 401
+    assert imds.minted_for == []
+
+
+def test_credentials_are_in_no_log_and_no_repr() -> None:
+    shown = repr(
+        RoleCredentials(
+            access_key_id="ASIA",
+            secret_access_key="a secret",
+            session_token="a token",
+            made_at=PROFILE.associated_at,
+            expires_at=PROFILE.associated_at,
+        )
+    )
+    assert "a secret" not in shown
+    assert "a token" not in shown
