@@ -74,8 +74,12 @@ _EC2_MEMBERS = {
 }
 # The same by another name, which the rows tell.
 _EC2_NAMES = ("AssociationId", "GroupName", "KeyPairId", "LaunchTemplateName", "PublicIp")
+# These are the new one's own where one is made.
+_EC2_NEW_NAMES = {"GroupName": "security-group", "LaunchTemplateName": "launch-template"}
 _EC2_NESTED = {
+    "CreateImage": ("BlockDeviceMappings[].Ebs.SnapshotId",),
     "CreateSnapshots": ("InstanceSpecification.InstanceId",),
+    "ModifyInstanceCreditSpecification": ("InstanceCreditSpecifications[].InstanceId",),
     "RegisterImage": ("BlockDeviceMappings[].Ebs.SnapshotId",),
 }
 # What operations make: resources that have no name yet.
@@ -169,7 +173,7 @@ def _named(asked: Asked) -> Iterator[str]:
     for name, value in asked.parameters.items():
         if name in _EC2_MEMBERS:
             yield from (asked.ec2_arn(_EC2_MEMBERS[name], text) for text in _texts(value))
-        elif name in _EC2_NAMES and not (name == "GroupName" and "security-group" in makes):
+        elif name in _EC2_NAMES and _EC2_NEW_NAMES.get(name) not in makes:
             for text in _texts(value):
                 yield from resource_names.ec2_arns_by_name(asked.session, asked.account_id, name, text)
     if asked.action == "CopyImage":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import ElasticAddress, Instance, KeyPair, SecurityGroup, Snapshot, Subnet
+from bakehouse.database.models import ElasticAddress, Instance, KeyPair, LaunchTemplate, SecurityGroup, Snapshot, Subnet
 from bakehouse.domain.iam import instance_profiles, roles, users
 from bakehouse.ids import Prefix
 
@@ -91,10 +91,18 @@ def _by_association(session: Session, account_id: str, association_id: str) -> l
     return find(session, account_id, association_id)
 
 
+def _templates_by_name(session: Session, account_id: str, name: str) -> list[str]:
+    query = sa.select(LaunchTemplate.launch_template_id).where(
+        LaunchTemplate.account_id == account_id, LaunchTemplate.name == name
+    )
+    return [arn(session, account_id, "launch-template", template_id) for template_id in session.scalars(query)]
+
+
 _BY_NAME: dict[str, Callable[[Session, str, str], list[str]]] = {
     "AssociationId": _by_association,
     "GroupName": _groups_by_name,
     "KeyPairId": _key_pairs_by_id,
+    "LaunchTemplateName": _templates_by_name,
     "PublicIp": _addresses_by("public_ip"),
 }
 
