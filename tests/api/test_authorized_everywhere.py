@@ -25,7 +25,7 @@ VALUES = {
     "Path": "/any/",
 }
 # The same for parameters that are not required by the model.
-MORE = {
+MORE: dict[str, dict[str, Any]] = {
     "AssociateIamInstanceProfile": {"IamInstanceProfile": {"Name": "any"}},
     "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
     "ReplaceIamInstanceProfileAssociation": {"IamInstanceProfile": {"Name": "any"}},
