@@ -207,6 +207,14 @@ def test_the_identity_document_is_json_about_the_instance(imds: Imds) -> None:
     assert document["pendingTime"] == "2026-01-02T03:04:05Z"
 
 
+def test_product_codes_are_told_one_a_line(imds: Imds) -> None:
+    assert imds.ask("/latest/meta-data/product-codes")[0] == 404
+    imds.instances["127.0.0.1"] = replace(ABOUT, product_codes=("abc", "def"))
+    assert imds.read("/latest/meta-data/product-codes") == "abc\ndef"
+    document = json.loads(imds.read("/latest/dynamic/instance-identity/document"))
+    assert document["marketplaceProductCodes"] == ["abc", "def"]
+
+
 def test_a_token_opens_the_service_where_one_is_required(imds: Imds) -> None:
     imds.instances["127.0.0.1"] = replace(ABOUT, requires_token=True)
     assert imds.ask("/latest/meta-data/instance-id")[0] == 401

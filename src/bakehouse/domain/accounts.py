@@ -6,18 +6,21 @@ Invariant: every account has its default VPC, subnets and security group in ever
 import base64
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import AccessKey, Account, ServiceSecret, Vpc
 from bakehouse.domain.vpcs import create_default_vpc
+from bakehouse.errors import sharing as refusals
 
 # Owner of the base images: what ``--owners amazon`` finds.
 AMAZON_ALIAS = "amazon"
 # EC2's own names of owners; every other account is named by its id alone.
 OWNER_ALIASES = (AMAZON_ALIAS, "aws-marketplace")
+# What a request may say instead of an owner's id; nothing here belongs to the last.
+OWNER_WORDS = ("self", *OWNER_ALIASES, "aws-backup-vault")
 
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 _PAGE_TOKEN_KEY = "page-token-key"  # noqa: S105  the name of a row, not a secret
@@ -51,6 +54,13 @@ def is_account_id(text: str) -> bool:
     return _ACCOUNT_ID.fullmatch(text) is not None
 
 
+def check_users(users: Iterable[str], *words: str) -> None:
+    """Refuse what is neither an account's id nor one of EC2's words for accounts in this place."""
+    for user in users:
+        if user not in words and not is_account_id(user):
+            raise refusals.user_malformed(user)
+
+
 def owner_aliases(session: Session) -> dict[str, str]:
     """The accounts that EC2 names by an alias where it says who owns something."""
     query = sa.select(Account.account_id, Account.alias).where(Account.alias.in_(OWNER_ALIASES))
@@ -59,6 +69,7 @@ def owner_aliases(session: Session) -> dict[str, str]:
 
 def ids_of_owners(session: Session, account_id: str, owners: Collection[str]) -> set[str]:
     """The accounts that a request names as owners: ids, ``self`` for the caller, and EC2's aliases."""
+    check_users(owners, *OWNER_WORDS)
     named = {account_id if owner == "self" else owner for owner in owners}
     return named | {owner_id for owner_id, alias in owner_aliases(session).items() if alias in named}
 

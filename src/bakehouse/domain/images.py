@@ -20,7 +20,7 @@ from bakehouse.domain import (
     snapshots,
     tags,
 )
-from bakehouse.domain.accounts import OWNER_ALIASES, owner_aliases
+from bakehouse.domain.accounts import OWNER_ALIASES, OWNER_WORDS, check_users, owner_aliases
 from bakehouse.domain.allowed_images import AllowedImages
 from bakehouse.domain.image_states import ImageState, move
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -83,9 +83,11 @@ def list_rows(
     if not include_disabled:
         query = query.where(Image.state != ImageState.DISABLED)
     if owners:
+        check_users(owners, *OWNER_WORDS)
         ids = {account_id if owner == "self" else owner for owner in owners}
         query = query.where(sa.or_(Image.account_id.in_(ids), alias.in_(ids)))
     if executable_users:
+        check_users(executable_users, "self", image_sharing.ALL)
         query = query.where(image_sharing.is_executable_by(account_id, executable_users))
     rows = session.execute(query).all()
     settings = allowed_of(account_id, rows)

@@ -46,6 +46,7 @@ def visible(
     if owners:
         query = query.where(Snapshot.account_id.in_(accounts.ids_of_owners(session, account_id, owners)))
     if restorable_by:
+        accounts.check_users(restorable_by, "self", snapshot_sharing.ALL)
         query = query.where(snapshot_sharing.is_restorable_by(account_id, restorable_by))
     return list(session.scalars(query))
 
