@@ -158,8 +158,11 @@ class Gateway:
             raise errors.request_entity_too_large(MAX_BODY_BYTES)
 
     def _find_service(self, call: Call) -> None:
-        call.service = self._services.find(call.http, None)
-        call.claim = read_claim(call.http)
+        try:
+            call.claim = read_claim(call.http)
+        except ApiError:
+            call.service = self._services.find(call.http, None)
+            raise
         call.service = self._services.find(call.http, call.claim)
         if call.claim is None and not self._services.has_path(call.http):
             raise errors.unknown_route()
