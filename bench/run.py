@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bakehouse.errors import PartError
-from bench import create_image, describe_images, idle, launch, root_volume
+from bench import copy_image, create_image, describe_images, growth, idle, launch, launch_template, root_volume
 from bench.figure import Figure
 from bench.throwaway import Bench, start_bench
 
@@ -21,7 +21,11 @@ MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "launch": launch.measure,
     "root-volume": root_volume.measure,
     "create-image": create_image.measure,
+    "copy-image": copy_image.measure,
+    "launch-template": launch_template.measure,
     "describe-images": describe_images.measure,
+    # Last: it leaves ten thousand records behind.
+    "growth": growth.measure,
 }
 RESULT = Path("build/bench.json")
 

@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,13 +20,17 @@ from bakehouse.cli.demo.background import ensure_service
 from bakehouse.cli.demo.login import Login
 from bakehouse.cli.terminal import progress_bar
 from bakehouse.host.files import make_private_directory, write_atomically
-from bakehouse.main import build_base_image, stop_everything
+from bakehouse.main import build_base_image, import_image, stop_everything
 from bakehouse.settings import Settings
 
 _KEY_NAME = "bench"
 _GROUP_NAME = "bench"
 _WAITER = {"Delay": 1, "MaxAttempts": 600}
 _PUBLIC_NETWORK = IPv4Network("127.67.0.0/16")
+_REGIONS = ("us-east-1", "eu-central-1")
+_SMALL_BYTES = 8 << 20
+# cli; hlt; jump back to hlt; and what makes it a boot sector.
+HALTING_BOOT_SECTOR = b"\xfa\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa"
 
 
 def free_port() -> int:
@@ -53,6 +57,29 @@ class Bench:
         """The base image, built the first time it is asked for."""
         with progress_bar() as progress:
             return build_base_image(self.settings, progress)
+
+    @cached_property
+    def small_image_id(self) -> str:
+        """A disk whose boot sector only halts: for machines that need not do anything."""
+        disk = self.settings.state.root / "small.raw"
+        disk.write_bytes(HALTING_BOOT_SECTOR)
+        os.truncate(disk, _SMALL_BYTES)
+        return import_image(self.settings, disk, name="small", progress=lambda *_: None)
+
+    @cached_property
+    def own_snapshot_id(self) -> str:
+        """A snapshot of the account's own, of an empty volume: images can be registered from it."""
+        zone = f"{self.settings.regions[0]}a"
+        volume_id = self.ec2.create_volume(AvailabilityZone=zone, Size=8)["VolumeId"]
+        self.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=_WAITER)
+        snapshot_id = str(self.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"])
+        self.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAITER)
+        return snapshot_id
+
+    @cached_property
+    def other_region_ec2(self) -> Any:
+        """boto3's client for the second region."""
+        return replace(self.connection, region=self.settings.regions[1]).client()
 
     @cached_property
     def group_id(self) -> str:
@@ -95,9 +122,9 @@ class Bench:
         address = self.describe(instance_id)["PublicIpAddress"]
         return Login(state=self.settings.state, instance_id=instance_id, address=address, key=self.private_key)
 
-    def terminate(self, instance_id: str) -> None:
+    def terminate(self, instance_id: str, *, skip_os_shutdown: bool = False) -> None:
         """TerminateInstances, and wait."""
-        self.ec2.terminate_instances(InstanceIds=[instance_id])
+        self.ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=skip_os_shutdown)
         self.ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=_WAITER)
 
 
@@ -106,11 +133,12 @@ def start_bench() -> Iterator[Bench]:
     """Start a service and stop everything it started."""
     # Not below the checkout: each machine's own uid has to reach its files, and /root is closed to it.
     root = Path(tempfile.mkdtemp(prefix="bakehouse-bench-", dir="/var/tmp"))
-    settings = Settings(state_root=root, listen_port=free_port(), public_network=_PUBLIC_NETWORK)
+    settings = Settings(state_root=root, listen_port=free_port(), public_network=_PUBLIC_NETWORK, regions=_REGIONS)
     overrides = {
         "BAKEHOUSE_STATE_ROOT": str(root),
         "BAKEHOUSE_LISTEN_PORT": str(settings.listen_port),
         "BAKEHOUSE_PUBLIC_NETWORK": str(_PUBLIC_NETWORK),
+        "BAKEHOUSE_REGIONS": ",".join(_REGIONS),
     }
     for name in [name for name in os.environ if name.startswith(("BAKEHOUSE_", "AWS_ENDPOINT"))]:
         del os.environ[name]
