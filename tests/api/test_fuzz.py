@@ -7,24 +7,32 @@ import errno
 import os
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bakehouse.api.models import get_operation_model
+from bakehouse.api.registry import discover
 from tests.framework.belongings import Belongings, acquire
-from tests.framework.caller import Caller
-from tests.framework.fuzz import Fuzzer
-from tests.framework.naming import EC2
+from tests.framework.caller import Answer, Caller
+from tests.framework.fuzz import Attempt, Fuzzer
 from tests.framework.service import Service
 
 pytestmark = pytest.mark.programs
-REQUESTS = int(os.environ.get("BAKEHOUSE_FUZZ_REQUESTS", "2000"))
+OPERATIONS = list(discover())
+REQUESTS = int(os.environ.get("BAKEHOUSE_FUZZ_REQUESTS", "10000"))
+# At the same time, each an account of its own.
+ATTACKERS = 2
 SEED = int(os.environ.get("BAKEHOUSE_FUZZ_SEED", "1"))
 # Caches of what was compiled for each operation, the allocator's reserves; a leak of one body would be more.
 MAX_GROWTH_MIB = 96
 # These would fill the host with guests, or take the one away that the others are tried on.
 RARELY = {"RunInstances", "StartInstances", "TerminateInstances", "CreateImage"}
+# What others made public is shown to everybody; one's own is what may not change.
+OWN = {"DescribeImages": {"Owners": ["self"]}, "DescribeSnapshots": {"OwnerIds": ["self"]}}
+SHOWS_OTHERS: set[str] = set()
 
 
 def resident_mib(pid: int) -> int:
@@ -34,32 +42,58 @@ def resident_mib(pid: int) -> int:
 
 
 def everything(caller: Caller) -> dict[str, Any]:
-    """What an account is shown, without what passes by itself."""
-    listings = ("DescribeInstances", "DescribeImages", "DescribeVolumes", "DescribeSnapshots", "DescribeTags")
-    more = ("DescribeSecurityGroups", "DescribeSecurityGroupRules", "DescribeKeyPairs", "DescribeSubnets")
-    shown = {name: caller.call(name).parsed for name in (*listings, *more)}
-    return {name: {**parsed, "ResponseMetadata": None} for name, parsed in shown.items()}
+    """What an account is shown of its own: every listing that needs no parameter, without what passes by itself."""
+    shown: dict[str, Any] = {}
+    for each in OPERATIONS:
+        required = getattr(get_operation_model(each.service, each.name).input_shape, "required_members", [])
+        if each.name.startswith(("Describe", "List")) and not required and each.name not in SHOWS_OTHERS:
+            parsed = caller.call(each.name, OWN.get(each.name), service=each.service).parsed
+            shown[f"{each.service} {each.name}"] = {**parsed, "ResponseMetadata": None}
+    assert len(shown) > 20
+    return shown
+
+
+class Attacker:
+    """An account that sends its share of the requests and keeps what should not have happened."""
+
+    def __init__(self, service: Service, victim: Belongings, image_id: str, seed: int) -> None:
+        keys = service.new_account()
+        self._caller, self._seed = Caller(service, keys), seed
+        own = acquire(service, keys, image_id)
+        self._fuzzer = Fuzzer(OPERATIONS, own=own, foreign=victim, seed=seed)
+        # Names are free in every account, so that the attacker may have taken the same.
+        self._words = [word.encode() for word in victim.words() if word != victim.key_pair_name]
+
+    def attack(self, count: int) -> list[str]:
+        """Send ``count`` requests; what was wrong with the answers."""
+        wrong = []
+        for number, attempt in enumerate(self._fuzzer.attempts(count)):
+            answer = self._send(attempt, number)
+            told = [word for word in self._words if word in answer.body and word.decode() not in attempt.sent]
+            if answer.status >= 500 or told:
+                wrong.append(f"seed {self._seed}, {number}, {attempt}: {answer.status} {answer.code} {told}"[:3000])
+        self._caller.close()
+        return wrong
+
+    def _send(self, attempt: Attempt, number: int) -> Answer:
+        service, name = attempt.operation.service, attempt.operation.name
+        if attempt.request is not None:
+            return self._caller.call_request(attempt.request, name, service=service)
+        pairs = attempt.pairs or {}
+        if name in RARELY and number % 10:
+            pairs["DryRun"] = "true"
+        if name == "RunInstances":
+            pairs["MaxCount"] = pairs["MinCount"] = "1"
+        return self._caller.send(pairs, service=service)
 
 
 def test_no_request_breaks_the_service_or_crosses_accounts(
     service: Service, administrator: Caller, belongings: Belongings, image_id: str
 ) -> None:
-    keys = service.new_account()
-    own, caller = acquire(service, keys, image_id), Caller(service, keys)
-    before, resident, wrong = everything(administrator), resident_mib(service.process.pid), []
-    # Names are free in every account, so that the caller may have taken the same.
-    words = [word.encode() for word in belongings.words() if word != belongings.key_pair_name]
-    for number, (operation, pairs) in enumerate(Fuzzer(EC2, own=own, foreign=belongings, seed=SEED).requests(REQUESTS)):
-        if operation in RARELY and number % 10:
-            pairs["DryRun"] = "true"
-        if operation == "RunInstances":
-            pairs["MaxCount"] = pairs["MinCount"] = "1"
-        answer = caller.send(pairs)
-        sent = "\n".join(pairs.values())
-        told = [word for word in words if word in answer.body and word.decode() not in sent]
-        if answer.status >= 500 or told:
-            wrong.append(f"{number} {pairs}: {answer.status} {answer.code} {told}")
-    caller.close()
+    attackers = [Attacker(service, belongings, image_id, SEED + number) for number in range(ATTACKERS)]
+    before, resident = everything(administrator), resident_mib(service.process.pid)
+    with ThreadPoolExecutor(ATTACKERS) as pool:
+        wrong = [each for found in pool.map(lambda one: one.attack(REQUESTS // ATTACKERS), attackers) for each in found]
     assert not wrong, "\n".join(wrong)
     growth = resident_mib(service.process.pid) - resident
     print(f"{REQUESTS} requests: {growth} MiB more than {resident} MiB")
