@@ -18,7 +18,7 @@ _ROUND_S = 3.0
 
 def measure(bench: Bench) -> Iterator[Figure]:
     """Yield both rates and their ratio."""
-    with running_moto(0) as moto:
+    with running_moto() as moto:
         _fill(ours(bench).client(), bench.own_snapshot_id)
         volume = moto.client().create_volume(AvailabilityZone="us-east-1a", Size=8)["VolumeId"]
         _fill(moto.client(), moto.client().create_snapshot(VolumeId=volume)["SnapshotId"])

@@ -1,6 +1,6 @@
 """moto's server beside ours, and one way to ask both: the same signed request over one kept connection.
 
-Run as a program it is that server, with COUNT images in it from the start: ``python -m bench.rival PORT COUNT``.
+Run as a program it is that server, with COUNT images and instances in it: ``python -m bench.rival PORT COUNT``.
 """
 
 import http.client
@@ -22,8 +22,10 @@ from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from bakehouse.host.run import start_program
 from bench.throwaway import Bench, free_port
 
-_START_LIMIT_S = 120.0
+_START_LIMIT_S = 300.0
 _TIMEOUT_S = 300.0
+# Each launch costs moto the more the more there are: ten thousand would take many minutes.
+MOST_INSTANCES = 1000
 _ACCOUNT_ID = "123456789012"
 
 
@@ -89,12 +91,12 @@ def ours(bench: Bench) -> Server:
 
 
 @contextmanager
-def running_moto(images: int) -> Iterator[Server]:
-    """Start moto's server with so many images of the asking account."""
+def running_moto(size: int = 0) -> Iterator[Server]:
+    """Start moto's server with so many images and instances of the asking account."""
     port = free_port()
     # The thousand images every moto server starts with would be searched too; that would not be fair.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-    with start_program([sys.executable, "-m", "bench.rival", str(port), str(images)]):
+    with start_program([sys.executable, "-m", "bench.rival", str(port), str(size)]):
         moto = Server(port=port, access_key_id="AKIABENCH", secret_access_key="secret")
         _wait_for(moto)
         yield moto
@@ -113,14 +115,28 @@ def _wait_for(server: Server) -> None:
             return
 
 
-def _serve(port: str, images: int) -> None:
-    from moto.ec2.models import ec2_backends  # noqa: PLC0415
+def _serve(port: str, size: int) -> None:
     from moto.server import main  # noqa: PLC0415
 
-    backend = ec2_backends[_ACCOUNT_ID]["us-east-1"]
-    for number in range(images):
-        backend.register_image(name=f"image-{number:05}", description="one of many")
+    if size:
+        _fill(size)
     main(["-H", "127.0.0.1", "-p", port])
+
+
+def _fill(size: int) -> None:
+    """Instances first, since each launch looks through all images."""
+    import boto3  # noqa: PLC0415
+    from moto import mock_aws  # noqa: PLC0415
+    from moto.ec2.models import ec2_backends  # noqa: PLC0415
+
+    with mock_aws():
+        backend = ec2_backends[_ACCOUNT_ID]["us-east-1"]
+        image = backend.register_image(name="image-00000", description="one of many")
+        count = min(size, MOST_INSTANCES)
+        how = {"ImageId": image.id, "InstanceType": "t3.nano"}
+        boto3.client("ec2", region_name="us-east-1").run_instances(MinCount=count, MaxCount=count, **how)
+        for number in range(1, size):
+            backend.register_image(name=f"image-{number:05}", description="one of many")
 
 
 if __name__ == "__main__":
