@@ -26,6 +26,12 @@ def elsewhere(service: Service) -> Any:
 
 
 @pytest.fixture(scope="module")
+def other_keys(service: Service) -> Keys:
+    """An account of this module's own: images stay shared with it."""
+    return service.new_account()
+
+
+@pytest.fixture(scope="module")
 def own(service: Service, image_id: str) -> dict[str, Any]:
     """An image of the administrator's own, tagged and shared with all that may be."""
     ec2 = service.client()

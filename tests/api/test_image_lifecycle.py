@@ -20,6 +20,12 @@ from tests.framework.tiny_service import HOME_REGION
 pytestmark = pytest.mark.programs
 
 
+@pytest.fixture(scope="module")
+def other_keys(service: Service) -> Keys:
+    """An account of this module's own: images stay shared with it."""
+    return service.new_account()
+
+
 @pytest.fixture
 def own(ec2: Any, image_id: str) -> dict[str, Any]:
     """A private image of the administrator's."""
