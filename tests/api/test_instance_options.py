@@ -97,6 +97,8 @@ def launched_options(ec2: Any, image_id: str, **said: Any) -> dict[str, Any]:
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     instance = ec2.run_instances(**run, **({"MetadataOptions": said} if said else {}))["Instances"][0]
     ec2.terminate_instances(InstanceIds=[instance["InstanceId"]], SkipOsShutdown=True)
+    too_late = {"InstanceId": instance["InstanceId"], "HttpTokens": "required"}
+    assert refused(ec2.modify_instance_metadata_options, **too_late) == "IncorrectInstanceState"
     options: dict[str, Any] = instance["MetadataOptions"]
     return options
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance
 from bakehouse.domain import images, region_settings, tags
+from bakehouse.domain.instances import State
 
 Options = dict[str, Any]
 
@@ -41,6 +42,8 @@ def options_at_launch(session: Session, account_id: str, image: Image, wanted: M
 def change(session: Session, instance: Instance, changes: Mapping[str, Any]) -> None:
     """Change options of an instance; the metadata service goes by them from its next request on."""
     _check_hops(changes)
+    if instance.state in (State.SHUTTING_DOWN, State.TERMINATED):
+        raise errors.incorrect_instance_state(instance.instance_id, instance.state, "modified")
     instance.metadata_options = {**instance.metadata_options, **changes}
     own_tags = tags.tags_of(session, instance.account_id, [instance.instance_id])[instance.instance_id]
     check_tag_keys(instance, (tag["Key"] for tag in own_tags))
