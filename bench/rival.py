@@ -129,14 +129,16 @@ def _fill(size: int) -> None:
     from moto import mock_aws  # noqa: PLC0415
     from moto.ec2.models import ec2_backends  # noqa: PLC0415
 
-    with mock_aws():
-        backend = ec2_backends[_ACCOUNT_ID]["us-east-1"]
-        image = backend.register_image(name="image-00000", description="one of many")
-        count = min(size, MOST_INSTANCES)
-        how = {"ImageId": image.id, "InstanceType": "t3.nano"}
-        boto3.client("ec2", region_name="us-east-1").run_instances(MinCount=count, MaxCount=count, **how)
-        for number in range(1, size):
-            backend.register_image(name=f"image-{number:05}", description="one of many")
+    mock = mock_aws()
+    mock.start()
+    backend = ec2_backends[_ACCOUNT_ID]["us-east-1"]
+    image = backend.register_image(name="image-00000", description="one of many")
+    count = min(size, MOST_INSTANCES)
+    how = {"ImageId": image.id, "InstanceType": "t3.nano"}
+    boto3.client("ec2", region_name="us-east-1").run_instances(MinCount=count, MaxCount=count, **how)
+    for number in range(1, size):
+        backend.register_image(name=f"image-{number:05}", description="one of many")
+    mock.stop(remove_data=False)
 
 
 if __name__ == "__main__":
