@@ -47,6 +47,23 @@ def test_ansible_twice_and_the_second_time_nothing_changes(shell: dict[str, str]
     assert recap(second) == {"ok": tasks - 1, "changed": 0, "unreachable": 0, "failed": 0, "skipped": 1}
 
 
+def test_packer_copies_to_another_region_and_shares(shell: dict[str, str], service: Service, tmp_path: Path) -> None:
+    require("packer")
+    write_files(read_page("packer"), tmp_path)
+    run(["packer", "build", "copied.pkr.hcl"], at=tmp_path, variables={**shell, "CHECKPOINT_DISABLE": "1"})
+    for region in ("us-east-1", "eu-west-1"):
+        ec2 = service.client(region=region)
+        [image] = ec2.describe_images(Filters=[{"Name": "name", "Values": ["copied-by-packer"]}])["Images"]
+        assert (image["State"], image["Description"]) == ("available", "baked once")
+        assert {"Key": "made-by", "Value": "packer"} in image["Tags"]
+        shared = ec2.describe_image_attribute(ImageId=image["ImageId"], Attribute="launchPermission")
+        assert shared["LaunchPermissions"] == [{"UserId": "123456789012"}]
+    iam = service.client("iam")
+    left = [one["RoleName"] for one in iam.list_roles()["Roles"]]
+    left += [one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]]
+    assert not [name for name in left if name.startswith("packer")]
+
+
 def recap(printed: str) -> dict[str, int]:
     """Ansible's closing line, read."""
     counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", printed.splitlines()[-2])}
