@@ -27,6 +27,8 @@ VALUES = {
 # The same for parameters that are not required by the model.
 MORE: dict[str, dict[str, Any]] = {
     "AssociateIamInstanceProfile": {"IamInstanceProfile": {"Name": "any"}},
+    "CreateLaunchTemplate": {"LaunchTemplateData": {"InstanceType": "t3.nano"}},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateData": {"InstanceType": "t3.nano"}},
     "CreateTags": {"Tags": [{"Key": "k", "Value": "v"}]},
     "ReplaceIamInstanceProfileAssociation": {"IamInstanceProfile": {"Name": "any"}},
 }
