@@ -35,4 +35,5 @@ class Row(DeclarativeBase):
 class Regional:
     """A row that lives in one region. A transaction of a region sees its own only, and writes it; see session.py."""
 
-    region: Mapped[str] = mapped_column(index=True)
+    # No index: it would tell little, and SQLite takes it for a join where the key is meant.
+    region: Mapped[str] = mapped_column()

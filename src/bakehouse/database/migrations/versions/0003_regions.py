@@ -30,7 +30,6 @@ def upgrade() -> None:
     region = str(zone)[:-1] if zone else "us-east-1"
     for table in _REGIONAL:
         op.add_column(table, sa.Column("region", sa.String(), nullable=False, server_default=region))
-        op.create_index(f"ix_{table}_region", table, ["region"])
     _make_key_pairs_anew(region)
 
 
@@ -42,7 +41,7 @@ def _make_key_pairs_anew(region: str) -> None:
         "key_pairs",
         sa.Column("key_pair_id", sa.String(), primary_key=True),
         sa.Column("account_id", sa.String(), nullable=False, index=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("key_name", sa.String(), nullable=False),
         sa.Column("key_type", sa.String(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
@@ -60,6 +59,5 @@ def _make_key_pairs_anew(region: str) -> None:
 def downgrade() -> None:
     """Undo; key pairs' names stay unique in a region."""
     for table in (*_REGIONAL, "key_pairs"):
-        op.drop_index(f"ix_{table}_region", table)
         with op.batch_alter_table(table) as batch:
             batch.drop_column("region")

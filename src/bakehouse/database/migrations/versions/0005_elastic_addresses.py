@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "elastic_addresses",
         sa.Column("allocation_id", sa.String(), primary_key=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("account_id", sa.String(12), sa.ForeignKey("accounts.account_id"), nullable=False, index=True),
         sa.Column("public_ip", sa.String(), nullable=False, unique=True),
         sa.Column("allocated_at", UtcDateTime(), nullable=False),
@@ -28,7 +28,7 @@ def upgrade() -> None:
     op.create_table(
         "resting_addresses",
         sa.Column("resting_id", sa.Integer(), primary_key=True, autoincrement=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("vpc_id", sa.String(), nullable=False, index=True),
         sa.Column("public_ip", sa.String(), nullable=False),
     )

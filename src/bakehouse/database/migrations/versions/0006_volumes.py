@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.create_table(
         "volume_modifications",
         sa.Column("volume_id", sa.String(), primary_key=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("status_message", sa.String(), nullable=True),
         sa.Column("progress_percent", sa.Integer(), nullable=False),
@@ -32,7 +32,7 @@ def upgrade() -> None:
         "replace_root_volume_tasks",
         sa.Column("task_id", sa.String(), primary_key=True),
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.account_id"), nullable=False, index=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("instance_id", sa.String(), nullable=False, index=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("snapshot_id", sa.String(), nullable=False),

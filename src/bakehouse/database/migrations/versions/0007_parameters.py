@@ -17,7 +17,7 @@ def upgrade() -> None:
         "parameters",
         sa.Column("parameter_id", sa.String(), primary_key=True),
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.account_id"), nullable=False, index=True),
-        sa.Column("region", sa.String(), nullable=False, index=True),
+        sa.Column("region", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("parameter_type", sa.String(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
