@@ -63,7 +63,7 @@ def _walk(settings: Settings, steps: Steps, connection: Connection, ec2: Any) ->
     except BaseException:
         _print_serial_logs(settings, ec2)
         raise
-    launcher = sys.argv[0]
+    launcher = _launcher(Path(sys.argv[0]).absolute())
     key = settings.state.private_key(KEY_NAME)
     out.rule(f"the whole loop in {steps.total_s():.0f} s")
     out.print(f"webserver    http://{ending.webserver.address}/  ({ending.webserver.instance_id})")
@@ -72,6 +72,14 @@ def _walk(settings: Settings, steps: Steps, connection: Connection, ec2: Any) ->
     out.print(f"log in       ssh -i {key} admin@{ending.production.address}")
     out.print(f'your aws     eval "$({launcher} env)"; aws ec2 describe-instances   ({connection.url})')
     out.print(f"remove it    {launcher} demo --clean     stop everything: {launcher} down")
+
+
+def _launcher(own: Path) -> str:
+    """What the user types: ``./bakehouse`` in a checkout, whose environment ours is, else our own command."""
+    of_checkout = own.parents[2] / "bakehouse"
+    if own.parts[-3:-1] != (".venv", "bin") or not of_checkout.is_file():
+        return str(own)
+    return "./bakehouse" if of_checkout.parent == Path.cwd() else str(of_checkout)
 
 
 def _examine_host(settings: Settings, steps: Steps) -> None:
