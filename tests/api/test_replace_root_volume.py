@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from bakehouse.paths import StateDirectory
 from tests.api.conftest import unique
-from tests.framework.belongings import ZONE
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
+from tests.framework.two_volumes import running_with_two_volumes
 
 pytestmark = pytest.mark.programs
 WAIT = {"Delay": 1, "MaxAttempts": 120}
@@ -26,19 +26,8 @@ def ec2(service: Service) -> Any:
 @pytest.fixture(scope="module")
 def instance_id(ec2: Any, image_id: str) -> Iterator[str]:
     """A running instance with a second volume."""
-    mapping = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": True}}
-    reply = ec2.run_instances(
-        ImageId=image_id,
-        InstanceType="t3.nano",
-        MinCount=1,
-        MaxCount=1,
-        Placement={"AvailabilityZone": ZONE},
-        BlockDeviceMappings=[mapping],
-    )
-    instance_id = reply["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
-    yield instance_id
-    ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
+    with running_with_two_volumes(ec2, image_id, size_gib=1) as running:
+        yield running
 
 
 def describe(ec2: Any, instance_id: str) -> dict[str, Any]:

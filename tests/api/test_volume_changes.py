@@ -16,6 +16,7 @@ from tests.framework.caller import Caller
 from tests.framework.calm_guest import COUNT_OFFSET
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
+from tests.framework.two_volumes import running_with_two_volumes
 
 pytestmark = pytest.mark.programs
 GIB = 1 << 30
@@ -31,20 +32,9 @@ def ec2(service: Service) -> Any:
 @pytest.fixture(scope="module")
 def instance_id(ec2: Any, image_id: str) -> Iterator[str]:
     """A running instance with a second, tagged volume."""
-    mapping = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": True}}
-    reply = ec2.run_instances(
-        ImageId=image_id,
-        InstanceType="t3.nano",
-        MinCount=1,
-        MaxCount=1,
-        Placement={"AvailabilityZone": ZONE},
-        BlockDeviceMappings=[mapping],
-        TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "of", "Value": "volume"}]}],
-    )
-    instance_id = reply["Instances"][0]["InstanceId"]
-    wait(ec2, "instance_running", InstanceIds=[instance_id])
-    yield instance_id
-    ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": "of", "Value": "volume"}]}]
+    with running_with_two_volumes(ec2, image_id, size_gib=2, tags=tags) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,24 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from bakehouse.database.migrate import migrate
-from bakehouse.database.models import Account, Image
-from bakehouse.database.session import Database
+from bakehouse.database.models import Image
 from bakehouse.domain import metadata_options
 from bakehouse.errors import ApiError
-
-ACCOUNT, OTHER = "1" * 12, "2" * 12
+from tests.framework.rows import ACCOUNT, OTHER, session_of_two_accounts
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.db'}")
-    migrate(database)
-    with database.transaction(region="us-east-1") as opened:
-        opened.add_all([Account(account_id=ACCOUNT), Account(account_id=OTHER)])
-        opened.flush()
+    with session_of_two_accounts(tmp_path) as opened:
         yield opened
-    database.close()
 
 
 def launched(session: Session, imds_support: str | None = None, **said: Any) -> tuple[str, int]:

@@ -7,25 +7,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from bakehouse.database.migrate import migrate
-from bakehouse.database.models import Account, RestingAddress
-from bakehouse.database.session import Database
+from bakehouse.database.models import RestingAddress
 from bakehouse.domain import addresses, elastic_addresses
 from bakehouse.errors import ApiError
+from tests.framework.rows import ACCOUNT, OTHER, session_of_two_accounts
 
-ACCOUNT, OTHER = "1" * 12, "2" * 12
 SMALL = IPv4Network("127.99.0.0/29")  # six addresses
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    database = Database(f"sqlite:///{tmp_path / 'rows.db'}")
-    migrate(database)
-    with database.transaction(region="us-east-1") as opened:
-        opened.add_all([Account(account_id=ACCOUNT), Account(account_id=OTHER)])
-        opened.flush()
+    with session_of_two_accounts(tmp_path) as opened:
         yield opened
-    database.close()
 
 
 def test_no_address_is_given_out_that_is_allocated_or_not_yet_let_go_of(session: Session) -> None:
