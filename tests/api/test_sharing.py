@@ -10,7 +10,7 @@ import pytest
 from tests.api.conftest import unique
 from tests.framework.belongings import ZONE, Belongings
 from tests.framework.caller import Answer, Caller
-from tests.framework.service import Service
+from tests.framework.service import Keys, Service
 from tests.framework.tiny_cloud import command
 
 pytestmark = pytest.mark.programs
@@ -22,6 +22,20 @@ GONE = "InvalidAMIID.NotFound"
 def done(answer: Answer) -> dict[str, Any]:
     assert answer.status == 200, answer.body
     return answer.parsed
+
+
+@pytest.fixture(scope="module")
+def other_keys(service: Service) -> Keys:
+    """An account of this module's own: it goes on seeing that it launched what was shared with it."""
+    return service.new_account()
+
+
+@pytest.fixture(scope="module")
+def other(service: Service, other_keys: Keys) -> Iterator[Caller]:
+    """That account."""
+    caller = Caller(service, other_keys)
+    yield caller
+    caller.close()
 
 
 @dataclass(frozen=True, kw_only=True)
