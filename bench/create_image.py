@@ -56,7 +56,8 @@ def _pause(bench: Bench, login: Login, instance_id: str, quiet: dict[str, Any]) 
     login.run(f"nohup python3 probe.py {_QUIET_S} > probe.out 2>&1 &")
     time.sleep(2)
     took_s, _ = _create_image(bench, instance_id, "bench-1")
-    login.run("while pgrep -f probe.py >/dev/null; do sleep 1; done", timeout_s=_WAIT_S)
+    # The brackets keep the pattern from finding the shell that waits.
+    login.run("while pgrep -f [p]robe.py >/dev/null; do sleep 1; done", timeout_s=_WAIT_S)
     busy = json.loads(login.run("cat probe.out"))
     yield Figure(
         name="CreateImage --no-reboot, longest pause of the guest",
