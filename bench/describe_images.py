@@ -31,7 +31,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def _rate(server: Server) -> float:
     answers = server.ask_for(_ROUND_S, "DescribeImages", {"Owner.1": "self"})
-    if answers.body.count(b"<imageId>") != IMAGES:
+    # Ours may have some more, of what was measured before.
+    if answers.body.count(b"<imageId>") < IMAGES:
         raise RuntimeError(f"port {server.port}: {answers.body[:300]!r}")
     return 1 / answers.seconds_each
 
