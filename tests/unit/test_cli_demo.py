@@ -6,10 +6,12 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bakehouse.cli.demo.command import _launcher
 from bakehouse.cli.demo.login import Identity
 from bakehouse.cli.demo.site import SiteWatcher, make_site
 from bakehouse.cli.demo.steps import DemoFailed, Steps, require
@@ -110,3 +112,13 @@ def test_a_diagnosis_looks_at_everything_and_leaves_no_fault_without_a_remedy(
     assert len({finding.check for finding in findings}) >= 10
     assert all(finding.remedy for finding in findings if finding.status is not Status.OK)
     assert len({need.package for need in NEEDS}) == len(NEEDS)
+
+
+def test_it_names_what_its_user_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / ".venv" / "bin" / "bakehouse"
+    assert _launcher(own) == str(own), "an environment that is no checkout's"
+    (tmp_path / "bakehouse").touch()
+    assert _launcher(own) == str(tmp_path / "bakehouse")
+    monkeypatch.chdir(tmp_path)
+    assert _launcher(own) == "./bakehouse"
+    assert _launcher(Path("/bin/bakehouse")) == "/bin/bakehouse"

@@ -76,8 +76,10 @@ def _walk(settings: Settings, steps: Steps, connection: Connection, ec2: Any) ->
 
 def _launcher(own: Path) -> str:
     """What the user types: ``./bakehouse`` in a checkout, whose environment ours is, else our own command."""
+    if own.parts[-3:-1] != (".venv", "bin"):
+        return str(own)
     of_checkout = own.parents[2] / "bakehouse"
-    if own.parts[-3:-1] != (".venv", "bin") or not of_checkout.is_file():
+    if not of_checkout.is_file():
         return str(own)
     return "./bakehouse" if of_checkout.parent == Path.cwd() else str(of_checkout)
 
