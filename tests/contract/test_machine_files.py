@@ -43,9 +43,12 @@ def test_a_long_log_gives_its_space_back_and_keeps_its_end(tmp_path: Path) -> No
 
 def test_a_process_is_found_by_its_pid_file_and_no_other_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "qemu.pid"
-    words = [sys.executable, "-c", "import time; time.sleep(60)", "-pidfile", str(pid_file)]
-    with subprocess.Popen(words) as process:
+    code = "import time; print(flush=True); time.sleep(60)"
+    words = [sys.executable, "-c", code, "-pidfile", str(pid_file)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
         try:
+            assert process.stdout is not None
+            process.stdout.readline()  # Popen may return before the kernel shows the new command line
             assert find_process(pid_file, uid=None) == process.pid
             assert find_process(pid_file, uid=4_000_000) is None
             # A pid file that names a process which is not ours to name.
