@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from sqlalchemy.orm import Session
 
@@ -24,7 +23,7 @@ from bakehouse.api.stored_tokens import StoredTokens
 from bakehouse.database.errors import database_errors_translated
 from bakehouse.database.migrate import migrate
 from bakehouse.database.session import Database
-from bakehouse.database.sqlite_file import check_file, reserve_room
+from bakehouse.database.sqlite_file import check_file, make_private, reserve_room
 from bakehouse.domain import accounts, organizations
 from bakehouse.domain.iam import keys
 from bakehouse.durable.engine import Engine, StepObserver
@@ -39,7 +38,7 @@ from bakehouse.host.endpoint import (
     write_administrator_key,
     write_endpoint,
 )
-from bakehouse.host.files import make_passable_directory
+from bakehouse.host.files import make_passable_directory, open_private
 from bakehouse.host.loop import HostLoop
 from bakehouse.host.memory import total_memory_mib
 from bakehouse.hypervisor.accelerator import AcceleratorFinding, find_accelerator
@@ -73,6 +72,7 @@ _HOST_NAME = "local"
 _STOP_TIMEOUT_S = 60
 _LOCK_POLL_S = 0.1
 _BACKLOG = 2048
+_UMASK = 0o077
 _FIRST_ACCOUNT_ALIAS = "main"
 
 WORKFLOWS: dict[str, Callable[..., None]] = {
@@ -117,10 +117,9 @@ def open_database(settings: Settings) -> Database:
     url = settings.database_url or f"sqlite:///{settings.state.database}"
     with database_errors_translated("the database"):
         database = Database(url)
+        make_private(database)
         check_file(database)
         migrate(database)
-    if not settings.database_url:
-        settings.state.database.chmod(0o600)
     return database
 
 
@@ -182,8 +181,8 @@ def hold_lock(settings: Settings, *, timeout_s: float = 0) -> Iterator[None]:
     """Be the one service of this state directory; BlockingIOError when another is, still after ``timeout_s``."""
     make_state_directories(settings)
     deadline = time.monotonic() + timeout_s
-    lock: IO[bytes]
-    with settings.state.lock.open("wb") as lock:
+    # Whoever may open it may hold it.
+    with open_private(settings.state.lock) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,6 +255,8 @@ def run_service(
     """Serve until SIGINT or SIGTERM; machines run on. BlockingIOError when a service runs here already."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # What others may pass through or open says so itself.
+    os.umask(_UMASK)
     with hold_lock(settings), _listen(settings) as listener, open_host(settings, after_step=after_step) as host:
         first_key = ensure_first_account(host.database, settings)
         gateway = make_gateway(host)

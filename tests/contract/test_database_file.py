@@ -1,8 +1,11 @@
-"""The database as a file: damaged, locked away, and on a disk that guests have filled."""
+"""The database as a file: whose it is, damaged, locked away, and on a disk that guests have filled."""
 
 import os
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,10 @@ import sqlalchemy as sa
 
 from bakehouse.database.errors import DatabaseDamaged, DatabaseError
 from bakehouse.database.session import Database
-from bakehouse.database.sqlite_file import check_file
+from bakehouse.database.sqlite_file import check_file, make_private
+from bakehouse.main import hold_lock, open_database
+from bakehouse.settings import Settings
+from tests.framework.tiny_host import UID
 
 
 def open_file(path: Path) -> Database:
@@ -25,6 +31,70 @@ def a_sound_file(path: Path) -> Database:
         session.execute(sa.text("INSERT INTO things VALUES (:name)"), [{"name": "x" * 3000}] * 50)
     check_file(database)
     return database
+
+
+@pytest.fixture(name="passable")
+def _passable() -> Iterator[Path]:
+    """A directory that others pass through, in a process whose new files others may read."""
+    before = os.umask(0o022)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory).chmod(0o711)
+            yield Path(directory)
+    finally:
+        os.umask(before)
+
+
+def modes_in(directory: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.is_file()}
+
+
+def test_the_files_of_a_database_are_private_from_the_first_moment(passable: Path) -> None:
+    database = open_database(Settings(state_root=passable))
+    try:
+        with hold_lock(Settings(state_root=passable)), database.transaction() as session:
+            session.execute(sa.text("CREATE TABLE secrets (word TEXT)"))
+            modes = modes_in(passable)
+        assert {"bakehouse.db", "bakehouse.db-wal", "bakehouse.db-shm", "lock"} <= modes.keys()
+        assert set(modes.values()) == {0o600}
+    finally:
+        database.close()
+
+
+def test_a_database_and_a_lock_that_others_could_read_are_closed_to_them(passable: Path) -> None:
+    path = passable / "bakehouse.db"
+    (passable / "lock").touch()
+    database = a_sound_file(path)
+    try:
+        assert set(modes_in(passable).values()) == {0o644}
+        make_private(database)
+        with hold_lock(Settings(state_root=passable)):
+            assert set(modes_in(passable).values()) == {0o600}
+    finally:
+        database.close()
+
+
+@pytest.mark.programs
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_another_user_opens_none_of_a_databases_files(passable: Path) -> None:
+    (passable / "for-all").write_text("")
+    database = open_database(Settings(state_root=passable))
+    try:
+        with hold_lock(Settings(state_root=passable)):
+            opened = [name for name in modes_in(passable) if opens_as_another(passable / name)]
+        assert opened == ["for-all"]
+    finally:
+        database.close()
+
+
+def opens_as_another(path: Path) -> bool:
+    done = subprocess.run(["cat", path], user=UID, group=UID, extra_groups=[], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def test_a_database_where_no_file_can_be_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="missing"):
+        make_private(open_file(tmp_path / "missing" / "bakehouse.db"))
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 100, 20_000])

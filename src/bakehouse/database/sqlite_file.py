@@ -1,15 +1,44 @@
-"""The SQLite file as a file: is it sound, and has it room to go on when its disk is full?"""
+"""The SQLite file as a file: is it ours alone, is it sound, and has it room to go on when its disk is full?"""
 
 import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
 
 import sqlalchemy as sa
 
-from bakehouse.database.errors import DatabaseDamaged, DatabaseFull, database_errors_translated
+from bakehouse.database.errors import DatabaseDamaged, DatabaseError, DatabaseFull, database_errors_translated
 from bakehouse.database.session import Database
 
 _log = logging.getLogger("bakehouse.database")
 
 _RESERVE_CHUNKS, _CHUNK_BYTES = 32, 256 << 10
+# The file, its log, the log's index, and the log of a database that was never ours.
+_FILES = ("", "-wal", "-shm", "-journal")
+_PRIVATE = 0o600
+
+
+def make_private(database: Database) -> None:
+    """Let nobody else open the file and what lies beside it; before anything connects. DatabaseError.
+
+    SQLite gives its log the mode that the file has when the log is made, and the log holds every secret that the
+    file does: so the file is there, and private, first. Never opened when it exists: closing it would take away
+    the locks of other connections of this process.
+    """
+    if not database.is_sqlite or not database.url.database:
+        return
+    path = Path(database.url.database)
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE))
+        for each in (path.with_name(path.name + ending) for ending in _FILES):
+            with suppress(FileNotFoundError):
+                mode = each.stat().st_mode
+                if stat.S_ISREG(mode) and stat.S_IMODE(mode) != _PRIVATE:
+                    each.chmod(_PRIVATE)
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}") from error
 
 
 def check_file(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: Path, data: bytes | str, *, mode: int = 0o600) -> None:
@@ -17,6 +18,13 @@ def write_atomically(path: Path, data: bytes | str, *, mode: int = 0o600) -> Non
     temporary.replace(path)
 
 
+def open_private(path: Path) -> IO[bytes]:
+    """Open ``path`` to read and write, created if it is not there; nobody else may open it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "r+b")
+
+
 def make_private_directory(path: Path, *, owner: int | None = None) -> None:
     """Create ``path`` (and parents) with mode 0700; give it to ``owner`` when we are root."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -26,6 +34,12 @@ def make_private_directory(path: Path, *, owner: int | None = None) -> None:
 
 
 def make_passable_directory(path: Path) -> None:
-    """Create ``path``: ours alone to list and write, but others may pass to what belongs to them below it."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Create ``path``: ours alone to list and write, but others may pass to what belongs to them below it.
+
+    They can pass through its parents too if those had to be created.
+    """
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            make_passable_directory(parent)
+    path.mkdir(exist_ok=True)
     path.chmod(0o711)
