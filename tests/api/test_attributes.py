@@ -11,10 +11,10 @@ from bakehouse.api.models import get_operation_model
 from tests.api.conftest import unique
 from tests.framework.belongings import Belongings
 from tests.framework.caller import Caller
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = pytest.mark.programs
-WAIT = {"Delay": 1, "MaxAttempts": 180}
 
 
 def attributes_of(operation: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_an_image_of_an_instance_has_its_devices_and_those_asked_for(
     own += [{"DeviceName": "/dev/sdg", "Ebs": {"VolumeSize": 1}}]
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     instance_id = ec2.run_instances(**run, BlockDeviceMappings=own)["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     changes = [
         {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 3, "DeleteOnTermination": False}},
         {"DeviceName": "/dev/sdg", "NoDevice": ""},
@@ -149,7 +149,7 @@ def test_an_image_of_an_instance_has_its_devices_and_those_asked_for(
         {"DeviceName": "/dev/sdi", "Ebs": {"SnapshotId": belongings.snapshot}},
     ]
     made = ec2.create_image(InstanceId=instance_id, Name=unique("image"), NoReboot=True, BlockDeviceMappings=changes)
-    ec2.get_waiter("image_available").wait(ImageIds=[made["ImageId"]], WaiterConfig=WAIT)
+    ec2.get_waiter("image_available").wait(ImageIds=[made["ImageId"]], WaiterConfig=WAITS)
     found = ebs_of(ec2.describe_images(ImageIds=[made["ImageId"]])["Images"][0])
     assert list(found) == ["/dev/xvda", "/dev/sdf", "/dev/sdh", "/dev/sdi"]
     assert (found["/dev/xvda"]["VolumeSize"], found["/dev/xvda"]["DeleteOnTermination"]) == (3, False)
@@ -160,7 +160,7 @@ def test_an_image_of_an_instance_has_its_devices_and_those_asked_for(
     assert {one["State"] for one in snapshots} == {"completed"}
     # It launches with all of them.
     again = ec2.run_instances(**{**run, "ImageId": made["ImageId"]})["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[again], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[again], WaiterConfig=WAITS)
     launched = ec2.describe_instances(InstanceIds=[again])["Reservations"][0]["Instances"][0]
     assert [one["DeviceName"] for one in launched["BlockDeviceMappings"]] == list(found)
     ec2.terminate_instances(InstanceIds=[instance_id, again], SkipOsShutdown=True)

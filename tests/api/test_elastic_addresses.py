@@ -13,11 +13,11 @@ from bakehouse.paths import StateDirectory
 from bakehouse.workflows.metadata import find_metadata
 from tests.api.conftest import unique
 from tests.api.test_nouns import refused
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 
 pytestmark = pytest.mark.programs
 PORT = 8080
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pair(own: Any, image_id: str) -> Iterator[list[str]]:
     )
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "SecurityGroupIds": [group_id]}
     ids = [one["InstanceId"] for one in own.run_instances(**run, MinCount=2, MaxCount=2)["Instances"]]
-    own.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig=WAIT)
+    own.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig=WAITS)
     yield ids
     own.terminate_instances(InstanceIds=ids, SkipOsShutdown=True)
 
@@ -167,18 +167,18 @@ def test_an_address_survives_stop_and_start_and_outlives_its_instance(
     groups = [one["GroupId"] for one in described(own, pair[0])["SecurityGroups"]]
     launched = own.run_instances(**run, SecurityGroupIds=groups)["Instances"][0]
     instance_id, elastic = launched["InstanceId"], address["PublicIp"]
-    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     own.associate_address(AllocationId=address["AllocationId"], InstanceId=instance_id)
     own.stop_instances(InstanceIds=[instance_id], Force=True)
-    own.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    own.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     assert described(own, instance_id)["PublicIpAddress"] == elastic
     assert not listens(elastic)
     own.start_instances(InstanceIds=[instance_id])
-    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     assert described(own, instance_id)["PublicIpAddress"] == elastic
     assert becomes(elastic, wanted=True)
     own.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
-    own.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    own.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     assert not listens(elastic)
     left = own.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"][0]
     assert "InstanceId" not in left
@@ -193,7 +193,7 @@ def test_an_instance_without_a_public_address_has_none_after_its_elastic_one(
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     instance_id = own.run_instances(**run, NetworkInterfaces=[interface])["Instances"][0]["InstanceId"]
     pending = refused(own.associate_address, AllocationId=address["AllocationId"], InstanceId=instance_id)
-    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     made = own.associate_address(AllocationId=address["AllocationId"], InstanceId=instance_id)
     assert described(own, instance_id)["PublicIpAddress"] == address["PublicIp"]
     own.disassociate_address(AssociationId=made["AssociationId"])

@@ -129,7 +129,7 @@ def check_guest_and_requests(service: Service, disk: SmallDisk, instance_id: str
     """The guest stands still instead of losing what it wrote; the administrator can still do everything."""
     ec2 = service.client()
     disk.fill()
-    wait_for(lambda: is_standing_still(ec2, instance_id), "the guest to stand still", timeout_s=120)
+    wait_for(lambda: is_standing_still(ec2, instance_id), "the guest to stand still")
     disk.fill()
     ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "k", "Value": "v" * 250}])
     failed = wait_for_image(ec2, ec2.create_image(InstanceId=instance_id, Name=unique("x"), NoReboot=True)["ImageId"])

@@ -18,6 +18,7 @@ from bakehouse.api.registry import discover
 from tests.framework.belongings import Belongings, acquire
 from tests.framework.caller import Answer, Caller
 from tests.framework.fuzz import Attempt, Fuzzer
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = pytest.mark.programs
@@ -105,10 +106,9 @@ def assert_still_launches(service: Service, image_id: str) -> None:
     ec2 = service.client()
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     instance_id = ec2.run_instances(**run)["Instances"][0]["InstanceId"]
-    waits = {"Delay": 1, "MaxAttempts": 120}
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=waits)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=waits)
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
 
 
 FORM = b"Action=DescribeVolumes&Version=2016-11-15&"

@@ -13,6 +13,7 @@ from tests.api.conftest import unique
 from tests.api.test_nouns import refused
 from tests.framework.belongings import Belongings
 from tests.framework.identities import allow, deny, new_profile, new_role, new_user, trusting
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 
 pytestmark = pytest.mark.programs
@@ -653,7 +654,6 @@ def user_tags(item: dict[str, Any]) -> dict[str, str]:
 def test_a_template_from_an_instance_launches_an_equal_one(
     service: Service, ec2: Any, make: Any, image_id: str, belongings: Belongings
 ) -> None:
-    waits = {"Delay": 1, "MaxAttempts": 120}
     interface = {
         "DeviceIndex": 0,
         "SubnetId": belongings.subnet,
@@ -683,13 +683,13 @@ def test_a_template_from_an_instance_launches_an_equal_one(
             {"ResourceType": "network-interface", "Tags": [{"Key": "net", "Value": "front"}]},
         ],
     )["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[first], WaiterConfig=waits)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[first], WaiterConfig=WAITS)
     data = ec2.get_launch_template_data(InstanceId=first)["LaunchTemplateData"]
     template_id = make(data)
     [version] = versions(ec2, template_id)
     assert version["LaunchTemplateData"] == data
     second = ec2.run_instances(**ONE, LaunchTemplate={"LaunchTemplateId": template_id})["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[second], WaiterConfig=waits)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[second], WaiterConfig=WAITS)
     found = ec2.describe_instances(InstanceIds=[first, second])["Reservations"]
     by_id = {one["InstanceId"]: one for reservation in found for one in reservation["Instances"]}
     assert "IamInstanceProfile" in by_id[first]
@@ -700,17 +700,16 @@ def test_a_template_from_an_instance_launches_an_equal_one(
 
 
 def test_the_data_of_a_stopped_instance_leaves_out_what_was_detached(ec2: Any, make: Any, image_id: str) -> None:
-    waits = {"Delay": 1, "MaxAttempts": 120}
     one = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}
     run = {**ONE, "ImageId": image_id, **NANO, "BlockDeviceMappings": [one]}
     instance_id = ec2.run_instances(**run)["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=waits)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     ec2.stop_instances(InstanceIds=[instance_id], Force=True)
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=waits)
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
     for volume in volumes:
         ec2.detach_volume(VolumeId=volume["VolumeId"])
-    ec2.get_waiter("volume_available").wait(VolumeIds=[one["VolumeId"] for one in volumes], WaiterConfig=waits)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[one["VolumeId"] for one in volumes], WaiterConfig=WAITS)
     data = ec2.get_launch_template_data(InstanceId=instance_id)["LaunchTemplateData"]
     root = ec2.describe_images(ImageIds=[image_id])["Images"][0]["RootDeviceName"]
     assert data["BlockDeviceMappings"] == [{"DeviceName": root, "NoDevice": ""}]

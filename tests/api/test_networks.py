@@ -8,10 +8,10 @@ import pytest
 from tests.api.conftest import unique
 from tests.api.test_nouns import refused
 from tests.framework.belongings import Belongings
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = pytest.mark.programs
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 
 
 def by(name: str, *values: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def instance_id(service: Service, image_id: str) -> Iterator[str]:
     ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": False})
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1, "SubnetId": subnet}
     instance_id = ec2.run_instances(**run)["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     yield instance_id
     ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": True})

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from tests.api.conftest import unique
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 
 OPEN = [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -61,19 +62,19 @@ def test_a_volume_becomes_available_takes_tags_and_goes(ec2: Any) -> None:
         Size=1,
         TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "use", "Value": "test"}]}],
     )["VolumeId"]
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     found = ec2.describe_volumes(Filters=[{"Name": "tag:use", "Values": ["te*"]}])["Volumes"]
     assert volume_id in {volume["VolumeId"] for volume in found}
     ec2.delete_volume(VolumeId=volume_id)
-    ec2.get_waiter("volume_deleted").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_deleted").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
 
 
 @pytest.mark.programs
 def test_a_detached_volume_becomes_a_snapshot_an_image_needs(ec2: Any) -> None:
     volume_id = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     name = unique("image")
     mapping = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}]
     parameters = {"Name": name, "RootDeviceName": "/dev/xvda", "BlockDeviceMappings": mapping}

@@ -8,10 +8,10 @@ from tests.api.conftest import unique
 from tests.api.test_sharing import done, launch, register, unblocked
 from tests.framework.belongings import Belongings
 from tests.framework.caller import Caller
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 
 pytestmark = pytest.mark.programs
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 CODE = {"ProductCodeId": "abc123", "ProductCodeType": "marketplace"}
 
 
@@ -20,7 +20,7 @@ def sold(service: Service, administrator: Caller, belongings: Belongings) -> dic
     """An image with a product code whose guests are to use IMDSv2, and the snapshot under it."""
     ec2 = service.client()
     snapshot_id = ec2.create_snapshot(VolumeId=belongings.volume)["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     image_id = done(register(administrator, snapshot_id))["ImageId"]
     ec2.modify_image_attribute(ImageId=image_id, ProductCodes=["abc123"])
     ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": "v2.0"})
@@ -43,7 +43,7 @@ def test_product_codes_and_imds_support_go_with_what_is_made(service: Service, s
     own_wish = ec2.run_instances(**run, MetadataOptions={"HttpTokens": "optional"})["Instances"][0]
     assert own_wish["MetadataOptions"]["HttpTokens"] == "optional"
     one = {"InstanceIds": [instance["InstanceId"]]}
-    ec2.get_waiter("instance_running").wait(**one, WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(**one, WaiterConfig=WAITS)
     running = ec2.describe_instances(**one, Filters=by_code)["Reservations"][0]["Instances"][0]
     volume_id = running["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
     described = ec2.describe_volume_attribute(VolumeId=volume_id, Attribute="productCodes")
@@ -51,7 +51,7 @@ def test_product_codes_and_imds_support_go_with_what_is_made(service: Service, s
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     assert codes_of_snapshot(ec2, snapshot_id) == [CODE]
     made = ec2.create_image(InstanceId=instance["InstanceId"], Name=unique("derived"), NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[made], WaiterConfig=WAIT)
+    ec2.get_waiter("image_available").wait(ImageIds=[made], WaiterConfig=WAITS)
     derived = ec2.describe_images(ImageIds=[made])["Images"][0]
     assert (derived["ProductCodes"], derived["ImdsSupport"]) == ([CODE], "v2.0")
     ec2.terminate_instances(InstanceIds=[instance["InstanceId"], own_wish["InstanceId"]], SkipOsShutdown=True)

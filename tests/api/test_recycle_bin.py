@@ -9,12 +9,12 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from tests.api.conftest import unique
 from tests.framework.belongings import Belongings
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 from tests.framework.tiny_service import OTHER_REGION
 
 WEEK = {"RetentionPeriodValue": 7, "RetentionPeriodUnit": "DAYS"}
 DELAY = {"UnlockDelay": {"UnlockDelayValue": 7, "UnlockDelayUnit": "DAYS"}}
-_WAIT = {"Delay": 1, "MaxAttempts": 120}
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def make_image(ec2: Any, volume_id: str, tag: dict[str, str]) -> tuple[str, str,
     """A snapshot and an image of it, both tagged; their ids, and the image's name."""
     tagged = [{"ResourceType": "snapshot", "Tags": [tag]}]
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id, TagSpecifications=tagged)["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     name = unique("image")
     image_id = register(ec2, snapshot_id, name)
     ec2.create_tags(Resources=[image_id], Tags=[tag])

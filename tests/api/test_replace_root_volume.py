@@ -8,12 +8,12 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from bakehouse.paths import StateDirectory
 from tests.api.conftest import unique
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
 from tests.framework.two_volumes import running_with_two_volumes
 
 pytestmark = pytest.mark.programs
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 ENDED = ("succeeded", "failed", "failed-detached")
 
 
@@ -81,7 +81,7 @@ def assert_counting(service: Service, ec2: Any, instance_id: str) -> None:
 
 def take_snapshot(ec2: Any, volume_id: str) -> str:
     snapshot_id = str(ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"])
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     return snapshot_id
 
 
@@ -128,7 +128,7 @@ def test_a_root_is_replaced_as_at_launch_of_a_snapshot_and_of_an_image(
     assert_counting(service, ec2, instance_id)
 
     image = ec2.create_image(InstanceId=instance_id, Name=unique("root"), NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=WAIT)
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=WAITS)
     done = replace(ec2, instance_id, ImageId=image)
     assert (done["TaskState"], done["ImageId"]) == ("succeeded", image)
     assert describe(ec2, instance_id)["ImageId"] == image
@@ -139,10 +139,10 @@ def test_a_root_is_replaced_as_at_launch_of_a_snapshot_and_of_an_image(
     assert len(ec2.describe_replace_root_volume_tasks(Filters=filters)["ReplaceRootVolumeTasks"]) == 3
     # It stops, starts and is captured as any other.
     ec2.stop_instances(InstanceIds=[instance_id])
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     assert code_of(ec2.create_replace_root_volume_task, InstanceId=instance_id) == "IncorrectInstanceState"
     ec2.start_instances(InstanceIds=[instance_id])
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     take_snapshot(ec2, root_of(ec2, instance_id))
     for volume_id in (first, third):
         ec2.delete_volume(VolumeId=volume_id)
@@ -153,7 +153,7 @@ def test_only_what_was_taken_of_a_root_of_the_instance_replaces_it(ec2: Any, ins
     data = describe(ec2, instance_id)["BlockDeviceMappings"][-1]["Ebs"]["VolumeId"]
     of_data, of_root = take_snapshot(ec2, data), take_snapshot(ec2, root_of(ec2, instance_id))
     copied = ec2.copy_snapshot(SourceSnapshotId=of_root, SourceRegion="us-east-1")["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[copied], WaiterConfig=WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[copied], WaiterConfig=WAITS)
     for snapshot_id, code in {
         of_data: "InvalidParameterValue",
         copied: "InvalidParameterValue",

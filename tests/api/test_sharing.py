@@ -10,6 +10,7 @@ import pytest
 from tests.api.conftest import unique
 from tests.framework.belongings import ZONE, Belongings
 from tests.framework.caller import Answer, Caller
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 from tests.framework.tiny_cloud import command
 
@@ -78,7 +79,7 @@ def register(caller: Caller, snapshot_id: str) -> Answer:
 def snapshot(service: Service, belongings: Belongings) -> str:
     ec2 = service.client()
     snapshot_id = ec2.create_snapshot(VolumeId=belongings.volume)["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     return str(snapshot_id)
 
 
@@ -122,7 +123,7 @@ def test_a_shared_image_launches_and_nothing_else_of_its_owner_is_seen(
     ec2 = service.client(keys=other_keys)
     run = ec2.run_instances(ImageId=shared.image, InstanceType="t3.nano", MinCount=1, MaxCount=1)
     instance_id = run["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     assert read_through_ebs(other, shared.snapshot) == {"InvalidSnapshot.NotFound"}
     (image,) = done(other.call("DescribeImages", {"ImageIds": [shared.image]}))["Images"]
@@ -142,7 +143,7 @@ def test_an_image_of_an_instance_does_not_tell_others_of_which(
 ) -> None:
     ec2 = service.client()
     image_id = ec2.create_image(InstanceId=belongings.instance, Name=unique("of"), NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig=WAITS)
     permission = {"Add": [{"UserId": other.keys.account_id}]}
     done(administrator.call("ModifyImageAttribute", {"ImageId": image_id, "LaunchPermission": permission}))
     asked = {"ImageIds": [image_id]}

@@ -14,13 +14,13 @@ from tests.api.conftest import unique
 from tests.framework.belongings import ZONE
 from tests.framework.caller import Caller
 from tests.framework.calm_guest import COUNT_OFFSET
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
 from tests.framework.two_volumes import running_with_two_volumes
 
 pytestmark = pytest.mark.programs
 GIB = 1 << 30
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def spare_id(ec2: Any) -> Iterator[str]:
 
 
 def wait(ec2: Any, waiter: str, **what: Any) -> None:
-    ec2.get_waiter(waiter).wait(**what, WaiterConfig=WAIT)
+    ec2.get_waiter(waiter).wait(**what, WaiterConfig=WAITS)
 
 
 def code_of(call: Any, **parameters: Any) -> str:

@@ -7,10 +7,10 @@ import pytest
 from tests.api.conftest import unique
 from tests.framework.belongings import Belongings
 from tests.framework.caller import Caller
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = pytest.mark.programs
-WAIT = {"Delay": 1, "MaxAttempts": 120}
 REFUSED = "IncorrectInstanceState"
 
 
@@ -20,7 +20,7 @@ def launch(ec2: Any, image_id: str, **more: Any) -> str:
 
 
 def wait(ec2: Any, state: str, instance_id: str) -> None:
-    ec2.get_waiter(f"instance_{state}").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter(f"instance_{state}").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
 
 
 def test_each_state_takes_what_ec2_takes_in_it(service: Service, administrator: Caller, image_id: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
 
@@ -18,7 +19,7 @@ def ec2(service: Service) -> Any:
 
 
 def wait(ec2: Any, waiter: str, **what: Any) -> None:
-    ec2.get_waiter(waiter).wait(**what, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
+    ec2.get_waiter(waiter).wait(**what, WaiterConfig=WAITS)
 
 
 def unique(prefix: str) -> str:
@@ -50,7 +51,7 @@ def test_waiters_of_an_instance_its_image_and_its_volumes(ec2: Any, image_id: st
     wait(ec2, "volume_available", VolumeIds=[volume_id])
     ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
     wait(ec2, "volume_in_use", VolumeIds=[volume_id])
-    wait_for(lambda: attachment_of(ec2, volume_id)["State"] == "attached", "an attached volume", timeout_s=180)
+    wait_for(lambda: attachment_of(ec2, volume_id)["State"] == "attached", "an attached volume")
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     wait(ec2, "snapshot_completed", SnapshotIds=[snapshot_id])
     ec2.detach_volume(VolumeId=volume_id)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.programs
 
 
 def test_the_probes_guest_runs_without_kvm() -> None:
-    assert boot_probe_guest(Accelerator.TCG, uid=UID, time_limit_s=60) is None
+    assert boot_probe_guest(Accelerator.TCG, uid=UID, time_limit_s=300) is None
 
 
 def test_a_guest_that_never_finishes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from bakehouse.hypervisor.spec import DiskView, MachineError
 from bakehouse.storage.errors import SourceError
 from bakehouse.storage.nbd import NbdConnection
 from tests.framework.counting_guest import TRAIL_SLOTS, TRAIL_STRIDE_BYTES, last_count_in_slot, trail_offset
+from tests.framework.patience import PATIENCE_S
 from tests.framework.tiny_host import (
     CAPTURE,
     INSTANCE,
@@ -153,7 +154,7 @@ def test_changes_are_known_across_a_stop_and_a_start(host: TinyHost) -> None:
     count = read_count(first)
     machine.end_capture("ami-1")
     _progress(host, machine)
-    assert machine.power_down(timeout_s=30)
+    assert machine.power_down(timeout_s=PATIENCE_S)
     machine = host.launch(spec)
     second, _ = machine.begin_capture("ami-2", host.capture_disks("b", since="a"))
     assert second.has_dirty_bitmap

@@ -11,6 +11,7 @@ from bakehouse.hypervisor.process import find_processes_under
 from bakehouse.hypervisor.spec import MachineError, MachineSpec
 from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
+from tests.framework.patience import PATIENCE_S
 from tests.framework.tiny_host import CAPTURE, UID, TinyHost, read_count, start_tiny_host
 
 pytestmark = pytest.mark.programs
@@ -28,7 +29,7 @@ def _stopped(host: TinyHost) -> MachineSpec:
     spec = host.spec(host.disk(0), host.disk(1))
     machine = host.launch(spec)
     host.wait_for_console(b"..")
-    assert machine.power_down(timeout_s=30)
+    assert machine.power_down(timeout_s=PATIENCE_S)
     return spec
 
 

@@ -11,6 +11,7 @@ from bakehouse.hypervisor.spec import DiskView, MachineError, MachineSpec
 from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from tests.framework.counting_guest import DISK_BYTES
+from tests.framework.patience import PATIENCE_S
 from tests.framework.tiny_host import (
     CAPTURE,
     INSTANCE,
@@ -67,7 +68,7 @@ def crashed_with_bitmaps(host: TinyHost) -> MachineSpec:
     host.wait_for_console(b"..")
     machine.begin_capture("ami-1", host.capture_disks("a"))
     machine.end_capture("ami-1")
-    assert machine.power_down(timeout_s=30)  # only now are they written to the disks
+    assert machine.power_down(timeout_s=PATIENCE_S)  # only now are they written to the disks
     host.launch(spec)
     host.machines.kill(INSTANCE)
     return spec
@@ -103,7 +104,7 @@ def test_what_changed_since_a_capture_is_known_across_the_growth(host: TinyHost)
     assert changed(view), "the guest counted on"
     assert all(offset + length <= DISK_BYTES for offset, length in changed(view)), "the new room is untouched"
     machine.end_capture("ami-2")
-    assert machine.power_down(timeout_s=30)
+    assert machine.power_down(timeout_s=PATIENCE_S)
     with start_disk_server(host.loop, host.state, "ami-3", spec.disks[:1], uid=UID) as server:
         (after,) = server.begin_capture("ami-3", host.capture_disks("c", since="b", count=1))
         assert after.has_dirty_bitmap

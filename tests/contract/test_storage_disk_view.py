@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from bakehouse.storage.object_store import ObjectStore
 from bakehouse.storage.raw_file import RawFile
 from bakehouse.storage.snapshots import Snapshots
 from bakehouse.storage.store_lock import StoreLock
+from tests.framework.patience import wait_for
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -61,11 +61,8 @@ def serve(overlay: Path, base: Path | None, *options: str) -> Iterator[Path]:
     argv = ["qemu-nbd", "-r", "-t", "-e", "4", "-x", "disk", "-k", str(path), *options]
     process = subprocess.Popen([*argv, image_options(overlay, base)])
     try:
-        deadline = time.monotonic() + 10
-        while not path.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: path.exists() or process.poll() is not None, "the server's socket")
+        assert process.poll() is None
         yield path
     finally:
         process.terminate()

@@ -117,10 +117,12 @@ from tests.contract.test_storage_faults import open_snapshots
 state = StateDirectory(root=Path(sys.argv[1]))
 snapshots = open_snapshots(state)
 print("ready", flush=True)
+sys.stdin.readline()
 with RawFile(Path(sys.argv[2])) as source:
     snapshots.take("snap-1", source)
 Bases(state, snapshots).hydrate("snap-1")
 print("done", flush=True)
+sys.stdin.readline()
 """
 
 HOLD_LOCK = """
@@ -130,21 +132,33 @@ with snapshots.lock.writing():
 """
 
 
+ATTEMPTS = 12
+
+
 def test_killed_at_any_instant_a_snapshot_and_a_base_are_whole_or_absent(tmp_path: Path) -> None:
     disk = random_file(tmp_path / "disk", 48)
     rng = random.Random(8)
     saw_partial, saw_whole = False, False
-    for attempt in range(12):
+    for attempt in range(ATTEMPTS):
         state = StateDirectory(root=tmp_path / f"state-{attempt}")
         process = subprocess.Popen(
             [sys.executable, "-c", TAKE, state.root, disk],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         with process:
+            assert process.stdin is not None
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            time.sleep(rng.uniform(0, 0.5))
+            # The first is killed before it begins, the last when it is done, the others anywhere.
+            if attempt > 0:
+                process.stdin.write(b"go\n")
+                process.stdin.flush()
+            if attempt == ATTEMPTS - 1:
+                assert process.stdout.readline() == b"done\n"
+            elif attempt > 0:
+                time.sleep(rng.uniform(0, 0.5))
             process.send_signal(signal.SIGKILL)
         snapshots = open_snapshots(state)
         for digest, _ in snapshots.blocks.list():

@@ -12,6 +12,7 @@ import pytest
 from bakehouse.network.spec import GroupSpec
 from tests.contract.test_vpc import talk
 from tests.framework.fake_guest import FakeGuest, wait_gone
+from tests.framework.patience import wait_for
 from tests.framework.vpc_host import (
     EVERYTHING,
     VpcHost,
@@ -22,7 +23,6 @@ from tests.framework.vpc_host import (
     tcp,
     uplinks_of,
     vpc_host,
-    wait_until,
 )
 
 pytestmark = pytest.mark.programs
@@ -116,7 +116,7 @@ def test_after_everything_died_nothing_is_left_and_all_is_built_anew(host: VpcHo
     kill(dead.agent_pid)
     dead.end()
     wait_gone(dead.uplink_pid)
-    wait_until(lambda: dead.namespace not in namespaces())
+    wait_for(lambda: dead.namespace not in namespaces(), "the end of the namespace")
     network = host.vpc(VPC, pids=[dead.machine_pid])
     network.set_groups(GROUPS)
     guest = host.guest(network, interface(10, vpc=VPC))
@@ -160,7 +160,7 @@ def test_an_agent_that_dies_is_replaced_while_the_service_runs(host: VpcHost, gu
     network = host.vpc(VPC)
     network.set_groups([group(EVERYTHING)])  # waits for the new agent
     assert agents_in(namespace) not in ([], [agent])
-    wait_until(lambda: len(uplinks_of(namespace)) == 1)
+    wait_for(lambda: len(uplinks_of(namespace)) == 1, "an uplink")
     assert talk(ADDRESS, PORT) == ANSWER
     assert guest.dhcp()[0] == "172.31.0.10"
     assert guest.connect("169.254.169.254", 80).startswith("open")
@@ -172,7 +172,7 @@ def test_an_uplink_that_dies_is_replaced(host: VpcHost, guest: FakeGuest) -> Non
     namespace = network_namespace(guest.pid)
     (uplink,) = uplinks_of(namespace)
     kill(uplink)
-    wait_until(lambda: uplinks_of(namespace) not in ([], [uplink]))
+    wait_for(lambda: uplinks_of(namespace) not in ([], [uplink]), "another uplink")
     assert talk(ADDRESS, PORT) == ANSWER
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
 
 
@@ -62,5 +63,5 @@ class Aws:
         """Wait until the time has come, then have ``aws ec2 wait`` find it so."""
         parameter = {"--image-ids": "ImageIds", "--instance-ids": "InstanceIds", "--snapshot-ids": "SnapshotIds"}
         name = parameter.get(option, "VolumeIds")
-        self._client.get_waiter(waiter).wait(**{name: [resource_id]}, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
+        self._client.get_waiter(waiter).wait(**{name: [resource_id]}, WaiterConfig=WAITS)
         self("wait", waiter.replace("_", "-"), option, resource_id)

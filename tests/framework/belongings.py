@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.framework.identities import trusting
+from tests.framework.patience import WAITS, wait_for
 from tests.framework.service import Keys, Service
-from tests.framework.tiny_host import wait_for
 
-_WAIT = {"Delay": 1, "MaxAttempts": 120}
 ZONE = "us-east-1a"
 
 
@@ -60,10 +59,10 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
         GroupId=group_id, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="10.0.0.0/8"
     )["SecurityGroupRules"][0]
     volume_id = ec2.create_volume(AvailabilityZone=ZONE, Size=1)["VolumeId"]
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     instance = _launch(ec2, image_id, name, group_id)
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     mapping = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}
     own_image = ec2.register_image(Name=name, RootDeviceName="/dev/xvda", BlockDeviceMappings=[mapping])["ImageId"]
     address = ec2.allocate_address()
@@ -128,7 +127,7 @@ def _launch(ec2: Any, image_id: str, key_name: str, group_id: str) -> dict[str, 
         SecurityGroupIds=[group_id],
     )
     instance_id = reply["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     found: dict[str, Any] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     return found
 
@@ -152,6 +151,6 @@ def _replace_root(ec2: Any, instance_id: str) -> tuple[str, str]:
         (found,) = ec2.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])["ReplaceRootVolumeTasks"]
         return bool(found["TaskState"] == "succeeded")
 
-    wait_for(has_succeeded, "another root", timeout_s=120)
+    wait_for(has_succeeded, "another root")
     instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     return task_id, instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,11 @@ from bakehouse.network.namespace import open_tun_node
 from bakehouse.network.spec import InterfaceSpec
 from bakehouse.network.vpc import VpcNetwork
 from bakehouse.paths import StateDirectory
+from tests.framework.patience import PATIENCE_S, wait_for
 
+# How long something is tried that should be open, and something that should be closed: the first ends as soon as it
+# is, the second always takes that long.
+OPENS_S, CLOSED_S = 30.0, 0.7
 # The system's own interpreter: machines run under uids that may not enter a virtual environment.
 _PYTHON = "/usr/bin/python3"
 
@@ -78,7 +81,7 @@ mac = bytes.fromhex(sys.argv[1])
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
-s.bind(("", 68)); s.settimeout(3)
+s.bind(("", 68)); s.settimeout(30)
 def ask(kind, extra=b""):
     xid = os.urandom(4)
     head = struct.pack(">BBBB4sHH16s16s64s128s", 1, 1, 6, 0, xid, 0, 0x8000, b"", mac, b"", b"")
@@ -99,7 +102,7 @@ _CONNECT = r"""
 import socket, sys
 try:
     s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])); print("open")
-    s.settimeout(float(sys.argv[3])); s.sendall(b"hello\n"); print(s.recv(100).decode())
+    s.settimeout(float(sys.argv[3])); s.sendall(b"hello\r\n\r\n"); print(s.recv(100).decode())
 except ConnectionRefusedError: print("refused")
 except TimeoutError: print("timeout")
 except OSError as error: print("error", error)
@@ -143,7 +146,7 @@ class FakeGuest:
             argv = [_PYTHON, "-I", "-S", "-c", _GUEST, *map(str, fds)]
             self._guest = subprocess.Popen(argv, pass_fds=fds, start_new_session=True)
         os.close(life_read)
-        self._socket.settimeout(60)
+        self._socket.settimeout(300)
         _, (far_tap,), _, _ = socket.recv_fds(self._socket, 1, 1)
         tap = network.add_interface(interface)
         argv = [_PYTHON, "-I", "-S", "-c", _MACHINE]
@@ -155,7 +158,7 @@ class FakeGuest:
         self._control = self._socket.makefile("rwb")
         self.check("ip", "link", "set", "eth0", "address", interface.mac, "mtu", "9001", "up")
 
-    def run(self, *argv: str, stdin: str = "", timeout_s: float = 20) -> Said:
+    def run(self, *argv: str, stdin: str = "", timeout_s: float = 120) -> Said:
         """Run a program in the guest."""
         self._control.write(json.dumps({"argv": argv, "stdin": stdin, "timeout": timeout_s}).encode() + b"\n")
         self._control.flush()
@@ -182,7 +185,7 @@ class FakeGuest:
         self.check("ip", "addr", "add", f"{self.interface.private_ip}/{prefix}", "dev", "eth0")
         self.check("ip", "route", "add", "default", "via", router)
 
-    def connect(self, address: str, port: int, *, timeout_s: float = 1) -> str:
+    def connect(self, address: str, port: int, *, timeout_s: float = OPENS_S) -> str:
         """Try a TCP connection: 'open ...' with the greeting, 'refused', 'timeout' or 'error ...'."""
         return self.python(_CONNECT, address, str(port), str(timeout_s))
 
@@ -193,27 +196,21 @@ class FakeGuest:
             "stdin=-3, stdout=-3, stderr=-3)"
         )
         self.python(launcher, _PYTHON, "-c", _ECHO_SERVER, str(port), name)
-        deadline = time.monotonic() + 10
-        while not self.connect("127.0.0.1", port).startswith("open"):
-            assert time.monotonic() < deadline
+        wait_for(lambda: self.connect("127.0.0.1", port).startswith("open"), f"{name} at {port}")
 
     def kill(self) -> None:
         """kill -9, and wait until the process is gone."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         wait_gone(self.pid)
-        self._guest.wait(10)
+        self._guest.wait(PATIENCE_S)
         self._control.close()
         self._socket.close()
 
 
-def wait_gone(pid: int, timeout_s: float = 5) -> None:
+def wait_gone(pid: int) -> None:
     """Wait until a process ended (a zombie counts as ended)."""
-    deadline = time.monotonic() + timeout_s
-    while is_running(pid):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"process {pid} does not end")
-        time.sleep(0.01)
+    wait_for(lambda: not is_running(pid), f"the end of process {pid}", pause_s=0.01)
 
 
 def is_running(pid: int) -> bool:

@@ -19,9 +19,9 @@ from bakehouse.host.endpoint import AdministratorKey, Endpoint
 from bakehouse.host.files import write_atomically
 from bakehouse.main import run_service
 from bakehouse.settings import Settings
+from tests.framework.patience import wait_for
 from tests.framework.service import Service, environment, free_port
 from tests.framework.settling import wait_until_settled
-from tests.framework.tiny_host import wait_for
 
 _WORDS = ("-m", "tests.framework.mortal_service")
 
@@ -64,7 +64,7 @@ class MortalService:
 
     def await_death(self) -> None:
         """Wait until it has killed itself."""
-        wait_for(lambda: self.service.process.poll() is not None, "the end of the service", timeout_s=120)
+        wait_for(lambda: self.service.process.poll() is not None, "the end of the service")
         assert self.service.process.returncode == -signal.SIGKILL
 
     @contextmanager

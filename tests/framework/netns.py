@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.framework.patience import PATIENCE_S, wait_for
+
 HOST_ADDRESS = "192.0.2.10"
 INTERNET_ADDRESS = "203.0.113.99"
 _ROOT = Path(__file__).parents[2]
@@ -38,7 +40,7 @@ class FakeHost:
             self.argv(words, on_internet=on_internet),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
             env={**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'src'}"},
         )
@@ -50,10 +52,12 @@ class FakeHost:
         return self.run(sys.executable, "-m", module, *words)
 
     @contextmanager
-    def serving(self, words: Sequence[str], *, on_internet: bool = False) -> Iterator[None]:
-        """Run a server there for the length of the block."""
+    def serving(self, words: Sequence[str], *, port: int, on_internet: bool = False) -> Iterator[None]:
+        """Run a server there for the length of the block, which begins when it listens at the port."""
         server = subprocess.Popen(self.argv(words, on_internet=on_internet), stderr=subprocess.DEVNULL)
+        listening = ("ss", "-Hltn", f"sport = :{port}")
         try:
+            wait_for(lambda: self.run(*listening, on_internet=on_internet).strip(), f"a server at {port}")
             yield
         finally:
             server.kill()

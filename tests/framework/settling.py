@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bakehouse.database.models import Image, Instance, ReplaceRootVolumeTask, Snapshot, Volume, VolumeModification
 from bakehouse.database.session import Database
 from bakehouse.settings import Settings
-from tests.framework.tiny_host import wait_for
+from tests.framework.patience import wait_for
 
 _UNSETTLED = (
     *("pending", "stopping", "shutting-down", "creating", "deleting", "attaching", "detaching"),
@@ -54,7 +54,7 @@ def unsettled(settings: Settings) -> list[str]:
     return found
 
 
-def wait_until_settled(settings: Settings, *, timeout_s: float = 120) -> None:
+def wait_until_settled(settings: Settings) -> None:
     """Wait until nothing is under way; fail naming what remains."""
     left: list[str] = []
 
@@ -63,6 +63,6 @@ def wait_until_settled(settings: Settings, *, timeout_s: float = 120) -> None:
         return not left
 
     try:
-        wait_for(is_settled, "a settled state", timeout_s=timeout_s)
+        wait_for(is_settled, "a settled state")
     except AssertionError as error:
         raise AssertionError(f"still under way: {left}") from error

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.framework.counting_guest import BOOT_SECTOR, DISK_BYTES
+from tests.framework.patience import PATIENCE_S, wait_for
 from tests.framework.service import Service, environment
-from tests.framework.tiny_host import wait_for
 
 MIB = 1 << 20
-_PATIENCE_S = 180
 
 
 def command(
@@ -25,7 +24,7 @@ def command(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -60,7 +59,7 @@ def describe(ec2: Any, instance_id: str) -> dict[str, Any]:
 
 def wait_for_state(ec2: Any, instance_id: str, *states: str) -> dict[str, Any]:
     """Wait until the instance is in one of these states."""
-    wait_for(lambda: describe(ec2, instance_id)["State"]["Name"] in states, " or ".join(states), timeout_s=_PATIENCE_S)
+    wait_for(lambda: describe(ec2, instance_id)["State"]["Name"] in states, " or ".join(states))
     return describe(ec2, instance_id)
 
 
@@ -72,7 +71,7 @@ def console(ec2: Any, instance_id: str) -> str:
 def wait_until_it_counts(ec2: Any, instance_id: str, *, dots: int = 2) -> None:
     """Wait until the guest has said more than it has by now."""
     before = console(ec2, instance_id).count(".")
-    wait_for(lambda: console(ec2, instance_id).count(".") >= before + dots, "a dot", timeout_s=_PATIENCE_S)
+    wait_for(lambda: console(ec2, instance_id).count(".") >= before + dots, "a dot")
 
 
 def wait_for_image(ec2: Any, image_id: str) -> dict[str, Any]:
@@ -82,5 +81,5 @@ def wait_for_image(ec2: Any, image_id: str) -> dict[str, Any]:
         found: dict[str, Any] = ec2.describe_images(ImageIds=[image_id])["Images"][0]
         return found
 
-    wait_for(lambda: image()["State"] != "pending", f"the end of {image_id}", timeout_s=_PATIENCE_S)
+    wait_for(lambda: image()["State"] != "pending", f"the end of {image_id}")
     return image()

@@ -4,8 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bakehouse.hypervisor.spec import Accelerator, BootMode, CaptureDisk, DiskSp
 from bakehouse.paths import StateDirectory
 from bakehouse.storage.nbd import NbdConnection
 from tests.framework.counting_guest import BOOT_SECTOR, COUNT_OFFSET, DISK_BYTES
+from tests.framework.patience import wait_for as wait_for  # noqa: PLC0414  # many have it from here
 
 INSTANCE = "i-0123456789abcdef0"
 VOLUMES = ("vol-0123456789abcdef0", "vol-0123456789abcdef1")
@@ -127,14 +127,6 @@ def start_tiny_host() -> Iterator[TinyHost]:
         host.machines.close()
         loop.close()
         shutil.rmtree(root)
-
-
-def wait_for(check: Callable[[], bool], what: str, *, timeout_s: float = 60) -> None:
-    """Wait until ``check`` holds, or fail saying what did not come."""
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s"
-        time.sleep(0.05)
 
 
 def read_view(view: DiskView, offset: int, length: int) -> bytes:

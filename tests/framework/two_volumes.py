@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.framework.belongings import ZONE
-
-WAIT = {"Delay": 1, "MaxAttempts": 120}
+from tests.framework.patience import WAITS
 
 
 @contextmanager
@@ -25,6 +24,6 @@ def running_with_two_volumes(
         TagSpecifications=list(tags),
     )
     instance_id: str = reply["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAIT)
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     yield instance_id
     ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)

@@ -3,8 +3,7 @@
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -172,11 +171,3 @@ def _running(word: str) -> list[int]:
             if entry.name.isdigit() and word.encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
     return [pid for pid in found if is_running(pid)]
-
-
-def wait_until(claim: Callable[[], bool], *, timeout_s: float = 10) -> None:
-    """Wait for a claim to become true."""
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.framework.guests import Guest, base_image_id, launch_guest, wait_for
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
@@ -115,7 +116,7 @@ def test_a_copy_under_uefi_is_a_machine_of_its_own(
     ec2 = machine_service.client()
     original = configured.ssh("cat /etc/machine-id")
     captured = ec2.create_image(InstanceId=configured.instance_id, Name="configured", NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[captured], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    ec2.get_waiter("image_available").wait(ImageIds=[captured], WaiterConfig=WAITS)
     end(configured)
     image = ec2.describe_images(ImageIds=[captured])["Images"][0]
     root = image["BlockDeviceMappings"][0]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.framework.guests import Guest, launch_guest, wait_for
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
@@ -70,9 +71,9 @@ def data_volume(machine_service: Service, webserver: Guest) -> str:
     ec2 = machine_service.client()
     zone = webserver.describe()["Placement"]["AvailabilityZone"]
     volume_id = str(ec2.create_volume(Size=1, AvailabilityZone=zone, VolumeType="gp3")["VolumeId"])
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     ec2.attach_volume(VolumeId=volume_id, InstanceId=webserver.instance_id, Device="/dev/sdf")
-    ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     serial = volume_id.replace("-", "")
     wait_for(lambda: serial in webserver.ssh("ls /dev/disk/by-id"), "the guest sees its new disk")
     assert webserver.ssh(FILL_DATA_DISK.format(serial=serial)).endswith("kept\n")
@@ -97,7 +98,7 @@ def baked(machine_service: Service, webserver: Guest, data_volume: str) -> Baked
             BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}],
             TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
         )["ImageId"]
-        ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+        ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig=WAITS)
     finally:
         done.set()
         visits.join()
@@ -168,7 +169,7 @@ def test_a_disk_is_detached_from_the_running_guest_and_keeps_its_data(
     ec2 = machine_service.client()
     webserver.ssh("sudo umount /mnt")
     ec2.detach_volume(VolumeId=data_volume)
-    ec2.get_waiter("volume_available").wait(VolumeIds=[data_volume], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[data_volume], WaiterConfig=WAITS)
     assert data_volume.replace("-", "") not in webserver.ssh("ls /dev/disk/by-id")
     ec2.attach_volume(VolumeId=data_volume, InstanceId=production.instance_id, Device="/dev/sdg")
     disk = DATA_DISK.format(serial=data_volume.replace("-", ""))

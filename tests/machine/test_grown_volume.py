@@ -3,10 +3,10 @@
 import pytest
 
 from tests.framework.guests import Guest
+from tests.framework.patience import WAITS
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 GIB = 1 << 30
-_WAIT = {"Delay": 1, "MaxAttempts": 120}
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
@@ -14,7 +14,7 @@ def test_a_guest_sees_its_volume_grow_and_its_file_system_can_follow(webserver: 
     ec2 = webserver.ec2
     zone = webserver.describe()["Placement"]["AvailabilityZone"]
     volume_id = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     ec2.attach_volume(VolumeId=volume_id, InstanceId=webserver.instance_id, Device="/dev/sdf")
     disk = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')[:20]}"
     size = f"sudo blockdev --getsize64 {disk}"
@@ -34,9 +34,9 @@ def test_a_guest_sees_its_volume_grow_and_its_file_system_can_follow(webserver: 
     assert int(after[2]) > 2.5 * GIB
 
     snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=WAITS)
     assert ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["VolumeSize"] == 3
     ec2.detach_volume(VolumeId=volume_id)
-    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=_WAIT)
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     ec2.delete_volume(VolumeId=volume_id)
     ec2.delete_snapshot(SnapshotId=snapshot_id)

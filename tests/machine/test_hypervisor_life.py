@@ -12,6 +12,7 @@ from bakehouse.host.spawn import SpawnError, spawn_on_host
 from bakehouse.hypervisor import launch, qmp
 from bakehouse.hypervisor.machine import Machine
 from bakehouse.hypervisor.spec import BootMode, ExitReason, MachineError
+from tests.framework.patience import PATIENCE_S
 from tests.framework.tiny_host import INSTANCE, UID, VOLUMES, TinyHost, start_tiny_host, wait_for
 
 pytestmark = pytest.mark.programs
@@ -141,7 +142,7 @@ def test_a_hung_machine_is_an_error_in_time_and_can_be_killed(host: TinyHost, mo
 def test_a_guest_that_shuts_down_ends_its_machine(host: TinyHost, exits: list[tuple[str, ExitReason]]) -> None:
     machine = host.launch_counting()
     _watch(host, exits)
-    assert machine.power_down(timeout_s=30)
+    assert machine.power_down(timeout_s=PATIENCE_S)
     wait_for(lambda: bool(exits), "the report of the end")
     assert exits == [(INSTANCE, ExitReason.GUEST_SHUTDOWN)]
     assert host.machines.find(INSTANCE) is None
@@ -183,7 +184,7 @@ def test_a_guest_that_ignores_the_button_stays_up(host: TinyHost) -> None:
 
 def test_a_held_machine_keeps_its_process_and_boots_again(host: TinyHost) -> None:
     machine = host.launch_counting()
-    assert machine.shut_down_and_hold(timeout_s=30)
+    assert machine.shut_down_and_hold(timeout_s=PATIENCE_S)
     assert machine.status() == "shutdown"
     assert machine.shut_down_and_hold(timeout_s=1)
     said = len(host.console())
@@ -191,7 +192,7 @@ def test_a_held_machine_keeps_its_process_and_boots_again(host: TinyHost) -> Non
     machine.boot_again()
     assert machine.status() == "running"
     wait_for(lambda: len(host.console()) > said, "the guest's second boot")
-    assert machine.power_down(timeout_s=30)
+    assert machine.power_down(timeout_s=PATIENCE_S)
 
 
 def test_a_paused_machine_stands_still_and_a_reset_one_boots(host: TinyHost) -> None:

