@@ -58,10 +58,13 @@ def test_a_page_whose_last_item_is_gone_goes_on_by_count() -> None:
     assert cut([], MaxResults=5, NextToken=token) == ([], None)
 
 
-def test_without_a_key_pages_go_by_count() -> None:
-    paged = Paged(result="Images")
-    _, token = cut(images(*range(8)), paged=paged, MaxResults=5)
-    assert cut(images(*range(8)), paged=paged, NextToken=token) == ([5, 6, 7], None)
+def test_texts_tell_themselves_apart() -> None:
+    pages, paged = Pages(b"k" * 32), Paged(result="PolicyNames")
+    reply: dict[str, Any] = {"PolicyNames": list("abcdef")}
+    pages.cut(paged, SCOPE, {"MaxResults": 3}, reply)
+    rest: dict[str, Any] = {"PolicyNames": list("bcdef")}
+    pages.cut(paged, SCOPE, {"MaxResults": 3, "NextToken": reply["NextToken"]}, rest)
+    assert rest == {"PolicyNames": list("def")}
 
 
 def test_a_token_works_only_for_the_request_it_was_made_for() -> None:

@@ -10,8 +10,8 @@ An operation declares how it is cut and returns its whole list, always in the sa
     def describe_images(context, request):
         return {"Images": [... every image, in a stable order ...]}
 
-``key`` says where the next page starts even when items before it came or went between two calls; without
-it the position is a mere count.
+``key`` says where the next page starts even when items before it came or went between two calls. Only a list of
+mere texts has none: each tells itself apart.
 """
 
 import base64
@@ -64,10 +64,12 @@ class Paged:
         if size > self.maximum and not self.clamps:
             raise _out_of_bounds(size, f"less than or equal to {self.maximum}")
 
-    def identify(self, item: Mapping[str, Any]) -> str:
-        """Return what tells this item from the others, as text; empty when ``key`` is not declared."""
+    def identify(self, item: Mapping[str, Any] | str) -> str:
+        """Return what tells this item from the others, as text."""
+        if isinstance(item, str):
+            return item
         names = (self.key,) if isinstance(self.key, str) else self.key
-        return json.dumps([str(item.get(name)) for name in names]) if names else ""
+        return json.dumps([str(item.get(name)) for name in names])
 
 
 def _out_of_bounds(size: int, bound: str) -> ApiError:
@@ -112,9 +114,9 @@ class Pages:
             if names.is_truncated is not None:
                 reply[names.is_truncated] = True
 
-    def _find_start(self, paged: Paged, bound: bytes, token: str, items: Sequence[Mapping[str, Any]]) -> int:
+    def _find_start(self, paged: Paged, bound: bytes, token: str, items: Sequence[Mapping[str, Any] | str]) -> int:
         count, last = json.loads(self._open(token, bound))
-        if not last or (0 < count <= len(items) and paged.identify(items[count - 1]) == last):
+        if 0 < count <= len(items) and paged.identify(items[count - 1]) == last:
             return int(count)
         found = (index for index, item in enumerate(items) if paged.identify(item) == last)
         return next(found, min(count, len(items)) - 1) + 1

@@ -97,10 +97,11 @@ class LaunchRequest:
 def launch(session: Session, account_id: str, request: LaunchRequest, count: int) -> list[Instance]:
     """Write the rows of ``count`` pending instances of one reservation, with interfaces and volumes."""
     reservation_id = new_id(Prefix.RESERVATION)
-    request.image.last_launched_at = now()
+    created_at = request.image.last_launched_at = now()
     launched = []
     for index in range(count):
         instance = _instance_row(session, account_id, request, reservation_id, index)
+        instance.created_at = instance.launched_at = created_at
         session.add(instance)
         session.flush()
         session.add(_interface_row(session, instance, request))
@@ -217,7 +218,7 @@ def visible(session: Session, account_id: str, instance_ids: Sequence[str] = ())
             joinedload(Instance.interface).joinedload(NetworkInterface.elastic_address),
             selectinload(Instance.volumes),
         )
-        .order_by(Instance.launched_at, Instance.reservation_id, Instance.ami_launch_index)
+        .order_by(Instance.created_at, Instance.reservation_id, Instance.ami_launch_index)
     )
     if instance_ids:
         check_ids(instance_ids)

@@ -119,7 +119,7 @@ def visible(session: Session, account_id: str, volume_ids: Sequence[str] = ()) -
         sa.select(VolumeModification)
         .join(Volume, Volume.volume_id == VolumeModification.volume_id)
         .where(Volume.account_id == account_id, Volume.deleted_at.is_(None))
-        .order_by(VolumeModification.started_at, VolumeModification.volume_id)
+        .order_by(Volume.created_at, Volume.volume_id)
     )
     if volume_ids:
         query = query.where(VolumeModification.volume_id.in_(volume_ids))

@@ -68,7 +68,7 @@ def _status_item(instance: Instance) -> dict[str, object]:
     mutates=False,
     honours=("InstanceIds", "IncludeAllInstances"),
     filters=_STATUS_FILTERS,
-    paged=Paged(result="InstanceStatuses", minimum=5, maximum=1000, ids=("InstanceIds",)),
+    paged=Paged(result="InstanceStatuses", minimum=5, maximum=1000, ids=("InstanceIds",), key="InstanceId"),
 )
 def describe_instance_status(context: RequestContext, request: Parameters) -> Reply:
     """Tell how instances are; without IncludeAllInstances only running ones."""

@@ -246,7 +246,7 @@ _INSTANCE_FILTERS = FilterTable(
     mutates=False,
     honours=("InstanceIds",),
     filters=_INSTANCE_FILTERS,
-    paged=Paged(result="Reservations", minimum=5, maximum=1000, ids=("InstanceIds",)),
+    paged=Paged(result="Reservations", minimum=5, maximum=1000, ids=("InstanceIds",), key="ReservationId"),
 )
 def describe_instances(context: RequestContext, request: Parameters) -> Reply:
     """List the account's instances by reservation."""

@@ -40,6 +40,9 @@ class Instance(Regional, Row):
     root_device_name: Mapped[str]
     ami_launch_index: Mapped[int] = mapped_column(default=0)
     client_token: Mapped[str | None]
+    # The same for all of a reservation, and for ever; lists go by it.
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    # Since when it has been up, or will be: each start sets it.
     launched_at: Mapped[datetime] = mapped_column(default=now)
     terminated_at: Mapped[datetime | None]
     disable_api_termination: Mapped[bool] = mapped_column(default=False)
