@@ -234,6 +234,6 @@ def test_instances_refer_to_their_image_and_tell_what_it_was(
     assert (of_it["ZoneId"][:5], of_it["State"]["Name"]) == ("use1-", "running")
     metadata = other.describe_instance_image_metadata
     assert refused(metadata, InstanceIds=[instance_id]) == "InvalidInstanceID.NotFound"
-    pages = ec2.get_paginator("describe_instance_image_metadata").paginate(PaginationConfig={"PageSize": 5})
+    pages = ec2.get_paginator("describe_instance_image_metadata").paginate(PaginationConfig={"PageSize": 1})
     assert belongings.instance in {one["InstanceId"] for page in pages for one in page["InstanceImageMetadata"]}
     ec2.terminate_instances(InstanceIds=[instance_id])

@@ -51,6 +51,9 @@ def test_its_pages_cut_a_list_of_the_model_by_members_of_the_model(operation: Op
     assert names <= set(item.members) and names if item.type_name == "structure" else not names
     assert set(operation.paged.ids) <= set(model.input_shape.members)
     assert {operation.names.next_token, operation.names.max_results} <= set(model.input_shape.members)
+    bounds = model.input_shape.members[operation.names.max_results].metadata
+    assert operation.paged.minimum == bounds.get("min", operation.paged.minimum)
+    assert operation.paged.maximum == bounds.get("max", operation.paged.maximum)
 
 
 @over_all

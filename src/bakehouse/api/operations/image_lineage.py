@@ -43,7 +43,7 @@ def get_image_ancestry(context: RequestContext, request: Parameters) -> Reply:
     "DescribeImageReferences",
     mutates=False,
     honours=("ImageIds", "IncludeAllResourceTypes", "ResourceTypes"),
-    paged=Paged(result="ImageReferences", minimum=1, maximum=1000, key=("ImageId", "Arn")),
+    paged=Paged(result="ImageReferences", minimum=5, maximum=1000, key=("ImageId", "Arn")),
 )
 def describe_image_references(context: RequestContext, request: Parameters) -> Reply:
     """What of the account's names these images."""
@@ -102,7 +102,7 @@ def _arn(context: RequestContext, reference: image_lineage.Reference) -> str:
         },
         tags="Tags",
     ),
-    paged=Paged(result="InstanceImageMetadata", minimum=5, maximum=1000, ids=("InstanceIds",), key="InstanceId"),
+    paged=Paged(result="InstanceImageMetadata", minimum=1, maximum=1000, ids=("InstanceIds",), key="InstanceId"),
 )
 def describe_instance_image_metadata(context: RequestContext, request: Parameters) -> Reply:
     """The images of the account's instances, also of those it could not launch again."""
