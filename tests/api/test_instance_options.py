@@ -22,6 +22,13 @@ OPTIONS = {
 }
 
 
+def test_of_more_instances_than_fit_as_many_are_launched_as_do(ec2: Any, image_id: str) -> None:
+    launch = {"ImageId": image_id, "InstanceType": "t3.2xlarge", "MaxCount": 100, "DryRun": True}
+    assert refused(ec2.run_instances, MinCount=100, **launch) == "InsufficientInstanceCapacity"
+    launch["InstanceType"] = "t3.nano"
+    assert refused(ec2.run_instances, MinCount=1, **launch) == "DryRunOperation"
+
+
 def options_of(ec2: Any, instance_id: str) -> dict[str, Any]:
     instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     options: dict[str, Any] = instance["MetadataOptions"]

@@ -114,17 +114,24 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
     return launched
 
 
-def check_capacity(session: Session, instance_type: instance_types.InstanceType, count: int, memory_mib: int) -> None:
-    """Refuse with InsufficientInstanceCapacity what does not fit into the host's ``memory_mib``."""
+def count_fitting(
+    session: Session, instance_type: instance_types.InstanceType, minimum: int, maximum: int, memory_mib: int
+) -> int:
+    """Return how many, at most ``maximum``, fit into the host's ``memory_mib``.
+
+    InsufficientInstanceCapacity for fewer than ``minimum``.
+    """
     held = session.scalars(everywhere(select(Instance.instance_type).where(Instance.state.in_(_MEMORY_HELD))))
     used = sum(instance_types.get_instance_type(name).memory_mib + MACHINE_OVERHEAD_MIB for name in held)
-    wanted = count * (instance_type.memory_mib + MACHINE_OVERHEAD_MIB)
-    if used + wanted > memory_mib:
+    left_mib, each_mib = max(0, memory_mib - used), instance_type.memory_mib + MACHINE_OVERHEAD_MIB
+    fitting = min(maximum, left_mib // each_mib)
+    if fitting < minimum:
         raise ApiError(
             "InsufficientInstanceCapacity",
-            f"This host has {max(0, memory_mib - used)} MiB of memory left; {count} x {instance_type.name} "
-            f"needs {wanted} MiB.",
+            f"This host has {left_mib} MiB of memory left; {minimum} x {instance_type.name} "
+            f"needs {minimum * each_mib} MiB.",
         )
+    return fitting
 
 
 def _instance_row(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Instance, now
 from bakehouse.domain import elastic_addresses, instance_types
-from bakehouse.domain.instances import State, check_capacity, set_state, user_request_reason
+from bakehouse.domain.instances import State, count_fitting, set_state, user_request_reason
 from bakehouse.errors import ApiError
 
 
@@ -62,7 +62,7 @@ def start(
             raise _refuse(instance, "started")
     changed = _changed(instances, State.RUNNING, State.PENDING)
     for instance in changed:
-        check_capacity(session, instance_types.get_instance_type(instance.instance_type), 1, memory_mib)
+        count_fitting(session, instance_types.get_instance_type(instance.instance_type), 1, 1, memory_mib)
         set_state(instance, State.PENDING)
         instance.launched_at = now()
         if instance.interface is not None:

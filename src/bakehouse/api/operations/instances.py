@@ -81,12 +81,12 @@ def run_instances(context: RequestContext, request: Parameters) -> Reply:
     session = context.session
     request, template = under_request(context, request, as_if_sent)
     request = with_image_id(context, request)
-    count = _launch_count(request)
+    minimum, maximum = _launch_counts(request)
     launch = launch_request.read_launch_request(session, context.account_id, request, context.host.settings)
     authorize_launch(context, request, launch, template_id=template.template_id if template else None)
-    instances.check_capacity(session, launch.instance_type, count, context.host.memory_mib)
-    if count > 1 and launch.private_ip:
+    if maximum > 1 and launch.private_ip:
         raise ApiError("InvalidParameterCombination", "A private IP address goes with one instance only.")
+    count = instances.count_fitting(session, launch.instance_type, minimum, maximum, context.host.memory_mib)
     launched = instances.launch(session, context.account_id, launch, count)
     for instance in launched:
         _tag(context, instance, request.get("TagSpecifications", []), template)
@@ -106,8 +106,8 @@ def as_if_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return _validator().validate(parameters)
 
 
-def _launch_count(request: Parameters) -> int:
-    """EC2 launches as many as fit between MinCount and MaxCount; here all of MaxCount or none."""
+def _launch_counts(request: Parameters) -> tuple[int, int]:
+    """How many are to be launched at least and at most; as many as fit will be."""
     minimum, maximum = request["MinCount"], request["MaxCount"]
     if not 1 <= minimum <= maximum:
         raise ApiError("InvalidParameterValue", "MinCount must be at least 1 and at most MaxCount.")
@@ -116,7 +116,7 @@ def _launch_count(request: Parameters) -> int:
             "InstanceLimitExceeded",
             f"You have requested more instances ({maximum}) than the limit of {_MAX_COUNT}.",
         )
-    return int(maximum)
+    return minimum, maximum
 
 
 def _tag(
