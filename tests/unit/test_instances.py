@@ -84,3 +84,25 @@ def test_fewer_than_the_least_that_is_asked_for_are_refused(session: Session) ->
     for memory_mib in (0, 5 * EACH_MIB - 1):
         with pytest.raises(ApiError, match="InsufficientInstanceCapacity"):
             instances.count_fitting(session, NANO, 4, 9, memory_mib)
+
+
+@pytest.mark.parametrize("left", [[], [OTHER_DEVICE]])
+def test_no_image_is_made_of_an_instance_without_its_root(session: Session, left: list[str]) -> None:
+    (instance,) = launch(session, 1, *left)
+    instance.state = State.STOPPED
+    root = next(one for one in instance.volumes if one.device_name == ROOT)
+    instances.detach(root)
+    session.expire(instance, ["volumes"])
+    with pytest.raises(ApiError, match=r"InvalidParameterValue.*at root \(/dev/xvda\)"):
+        images.create_from_instance(session, instance, name="rootless", description="", overrides=[])
+
+
+@pytest.mark.parametrize("ebs", [{}, {"VolumeSize": 1}, None])
+def test_no_instance_is_launched_from_an_image_without_its_root(session: Session, ebs: dict[str, Any] | None) -> None:
+    data = {"DeviceName": OTHER_DEVICE, "Ebs": {"SnapshotId": "snap-1"}}
+    root = [] if ebs is None else [{"DeviceName": ROOT, "Ebs": ebs}]
+    image = Image(image_id="ami-1", root_device_name=ROOT, block_device_mappings=[data, *root])
+    asked = {"DeviceName": ROOT, "Ebs": {"SnapshotId": "snap-1"}}
+    for overrides in ([], [asked]):
+        with pytest.raises(ApiError, match="InvalidBlockDeviceMapping"):
+            block_devices.plan_volumes(session, ACCOUNT, image, overrides)

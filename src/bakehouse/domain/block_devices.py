@@ -40,6 +40,8 @@ def plan_volumes(
     """
     given = {one["DeviceName"]: one["Ebs"] for one in image.block_device_mappings if "Ebs" in one}
     root = image.root_device_name
+    if "SnapshotId" not in given.get(root, {}):
+        raise errors.block_device_mapping_invalid(f"The image '{image.image_id}' has no snapshot of its root, {root}.")
     # Whoever may launch the image may launch what it lies on.
     known = snapshots.snapshot_ids_of(image)
     return [

@@ -19,6 +19,7 @@ from bakehouse.domain import (
     recycle_bin,
     snapshots,
     tags,
+    volumes,
 )
 from bakehouse.domain.accounts import OWNER_ALIASES, OWNER_WORDS, check_users, owner_aliases
 from bakehouse.domain.allowed_images import AllowedImages
@@ -174,6 +175,8 @@ def create_from_instance(
     check_description(description)
     if instance.state not in {"running", "stopped"}:
         raise errors.incorrect_instance_state(instance.instance_id, instance.state, "captured")
+    if volumes.find_root(instance) is None:
+        raise errors.no_root_volume(instance.instance_id, instance.root_device_name)
     source = session.get(Image, instance.image_id)
     image = Image(
         image_id=new_id(Prefix.IMAGE),

@@ -162,6 +162,12 @@ def invalid_value_for(name: str, value: object, reason: str = "") -> ApiError:
     return ApiError("InvalidParameterValue", message)
 
 
+def no_root_volume(instance_id: str, root_device_name: str) -> ApiError:
+    """An instance whose root volume was detached. Source: VM Import/Export User Guide, troubleshooting."""
+    reason = f"Instance does not have a volume attached at root ({root_device_name})"
+    return ApiError("InvalidParameterValue", f"Invalid value '{instance_id}' for instanceId. {reason}")
+
+
 def invalid_character(name: str) -> ApiError:
     """A character that no reply could carry, such as NUL."""
     return ApiError("InvalidCharacter", f"The parameter {name} has a character that is not valid")
