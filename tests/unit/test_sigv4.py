@@ -3,12 +3,14 @@
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from bakehouse.api.http_request import HttpRequest
+from bakehouse.api.protocol.form import split_pairs
 from bakehouse.api.sigv4 import Claim, Secret, Verifier, canonical_request, read_claim, sign
 from bakehouse.domain.iam import principals
 from bakehouse.errors import ApiError
@@ -95,6 +97,29 @@ def test_what_botocore_signs_is_accepted(service: str) -> None:
 def test_a_query_with_repeated_and_escaped_names_is_canonicalised_as_botocore_does() -> None:
     request = HttpRequest(method="GET", raw_path=b"/a//b/../c%20d", query=b"b=2&a=%7e&a=1&c", headers=(), body=b"")
     assert canonical_request(request, ()).split("\n")[:3] == ["GET", "/a/c%2520d", "a=1&a=~&b=2&c="]
+
+
+@pytest.mark.parametrize("other", [b"+", b"%20", b"%2b", b"%2B%20", b"%252B", b"=", b"", b"%zz", b"%25zz", b"%C3%A9"])
+def test_requests_with_one_signature_mean_one_thing(other: bytes) -> None:
+    presigned = signed(presigned_for_s=60)
+    assert b"b%2Bc" in presigned.query
+    changed = replace(presigned, query=presigned.query.replace(b"b%2Bc", b"b" + other + b"c"))
+    if split_pairs(changed.query) == split_pairs(presigned.query):
+        assert verify(changed) == SECRET
+    else:
+        assert code_of(changed) == ("AuthFailure", 401)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("between", [",", ", ", " ,\t"])
+def test_the_fields_of_the_header_may_come_in_any_order(order: tuple[int, ...], between: str) -> None:
+    request = signed()
+    header = request.find_header("authorization")
+    assert header is not None
+    algorithm, _, rest = header.partition(" ")
+    fields = rest.split(", ")
+    changed = f"{algorithm}  {between.join(fields[place] for place in order)} "
+    assert verify(with_header(request, "authorization", changed)) == SECRET
 
 
 def test_an_unsigned_request_is_refused_in_the_words_of_its_service() -> None:
@@ -202,6 +227,12 @@ AUTHORIZATION = (
         AUTHORIZATION.replace("0" * 64, "0" * 63),
         AUTHORIZATION.replace("0" * 64, "Z" * 64),
         AUTHORIZATION + ", " + AUTHORIZATION,
+        AUTHORIZATION + ",",
+        AUTHORIZATION + ", SignedHeaders=host",
+        AUTHORIZATION + ", Version=4",
+        AUTHORIZATION.replace("SignedHeaders=host;x-amz-date, ", ""),
+        AUTHORIZATION.replace("host;", "host ;"),
+        AUTHORIZATION.replace("Signature=", "signature="),
         "AWS4-HMAC-SHA256 " + "x" * 10_000,
     ],
 )

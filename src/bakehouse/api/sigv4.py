@@ -23,10 +23,11 @@ from bakehouse.domain.iam.principals import Principal
 from bakehouse.errors import ApiError, iam
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+)\s*,\s*"
-    r"SignedHeaders=(?P<signed>[^,\s]+)\s*,\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
-)
+_AUTHORIZATION_FIELDS = {
+    "Credential": re.compile(r"[^,\s]+"),
+    "SignedHeaders": re.compile(r"[^,\s]+"),
+    "Signature": re.compile(r"[0-9a-f]{64}"),
+}
 _BASIC_DATE = re.compile(r"\d{8}T\d{6}Z")
 _MAX_SKEW = timedelta(minutes=5)
 # Beyond this a stale request is called expired, not merely wrong (EC2's RequestExpired).
@@ -94,19 +95,32 @@ def read_claim(request: HttpRequest) -> Claim | None:
 
 
 def _read_header_claim(request: HttpRequest, header: str) -> Claim:
-    match = _AUTHORIZATION.fullmatch(header)
-    if match is None:
-        raise errors.incomplete_signature(
-            "Authorization header must be: AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=..."
-        )
+    fields = _split_authorization(header)
     return _make_claim(
-        match["credential"],
-        signed=match["signed"],
-        signature=match["signature"],
+        fields["Credential"],
+        signed=fields["SignedHeaders"],
+        signature=fields["Signature"],
         moment=_read_header_date(request),
         expires_s=None,
         token=request.find_header("x-amz-security-token"),
     )
+
+
+def _split_authorization(header: str) -> dict[str, str]:
+    """The fields of the header, in any order, each once."""
+    algorithm, _, rest = header.partition(" ")
+    pairs = [tuple(part.strip().split("=", 1)) for part in rest.split(",")]
+    fields = dict(pair for pair in pairs if len(pair) == 2)
+    is_whole = len(pairs) == len(fields) and fields.keys() == _AUTHORIZATION_FIELDS.keys()
+    if (
+        algorithm != _ALGORITHM
+        or not is_whole
+        or not all(_AUTHORIZATION_FIELDS[n].fullmatch(fields[n]) for n in fields)
+    ):
+        raise errors.incomplete_signature(
+            f"Authorization header must be: {_ALGORITHM} Credential=..., SignedHeaders=..., Signature=..."
+        )
+    return fields
 
 
 def _read_query_claim(query: Mapping[str, str]) -> Claim:
@@ -183,26 +197,25 @@ def _read_header_date(request: HttpRequest) -> datetime:
 
 def _split_query(query: bytes) -> list[tuple[str, str]]:
     pairs = (part.partition("=") for part in query.decode("latin-1").split("&") if part)
-    return [(unquote(name, errors="replace"), unquote(value, errors="replace")) for name, _, value in pairs]
+    return [(_decode(name), _decode(value)) for name, _, value in pairs]
 
 
-def _encode(text: str) -> str:
-    return quote(text, safe=_UNRESERVED)
+def _decode(text: str, encoding: str = "utf-8") -> str:
+    """A plus is a space, as to who reads the parameters: were it none, one signature would have two meanings."""
+    return unquote(text.replace("+", " "), encoding=encoding, errors="replace")
 
 
 def _canonical_query(query: bytes) -> str:
     pairs = (part.partition("=") for part in query.decode("latin-1").split("&") if part)
     # Decoded and encoded again as bytes, so that a client's own choice of what to escape does not matter.
     encoded = [
-        (_encode_again(name), _encode_again(value))
-        for name, _, value in pairs
-        if unquote(name, errors="replace") != "X-Amz-Signature"
+        (_encode_again(name), _encode_again(value)) for name, _, value in pairs if _decode(name) != "X-Amz-Signature"
     ]
     return "&".join(f"{name}={value}" for name, value in sorted(encoded))
 
 
 def _encode_again(text: str) -> str:
-    return quote(unquote(text, encoding="latin-1"), safe=_UNRESERVED, encoding="latin-1")
+    return quote(_decode(text, "latin-1"), safe=_UNRESERVED, encoding="latin-1")
 
 
 def _canonical_path(raw_path: bytes) -> str:
