@@ -109,14 +109,11 @@ def _read_header_claim(request: HttpRequest, header: str) -> Claim:
 def _split_authorization(header: str) -> dict[str, str]:
     """The fields of the header, in any order, each once."""
     algorithm, _, rest = header.partition(" ")
-    pairs = [tuple(part.strip().split("=", 1)) for part in rest.split(",")]
-    fields = dict(pair for pair in pairs if len(pair) == 2)
-    is_whole = len(pairs) == len(fields) and fields.keys() == _AUTHORIZATION_FIELDS.keys()
-    if (
-        algorithm != _ALGORITHM
-        or not is_whole
-        or not all(_AUTHORIZATION_FIELDS[n].fullmatch(fields[n]) for n in fields)
-    ):
+    parts = [part.strip().partition("=") for part in rest.split(",")]
+    fields = {name: value for name, _, value in parts}
+    is_whole = len(parts) == len(fields) and fields.keys() == _AUTHORIZATION_FIELDS.keys()
+    is_formed = is_whole and all(form.fullmatch(fields[name]) for name, form in _AUTHORIZATION_FIELDS.items())
+    if algorithm != _ALGORITHM or not is_formed:
         raise errors.incomplete_signature(
             f"Authorization header must be: {_ALGORITHM} Credential=..., SignedHeaders=..., Signature=..."
         )
