@@ -1,5 +1,6 @@
 """What can be asked of an instance and its image in which state; the guest is one sector."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -44,7 +45,10 @@ def test_each_state_takes_what_ec2_takes_in_it(service: Service, administrator: 
     assert ask("RebootInstances") == REFUSED
     assert ask("GetConsoleScreenshot") == REFUSED
     assert ask("ModifyInstanceAttribute", InstanceType={"Value": "t3.micro"}) == "-"
-    assert ask("ModifyInstanceAttribute", UserData={"Value": b"#!/bin/sh\n"}) == "-"
+    for value in (b"#!/bin/sh", b""):
+        assert ask("ModifyInstanceAttribute", UserData={"Value": value}) == "-"
+        user_data = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")["UserData"]
+        assert base64.b64decode(user_data.get("Value", "")) == value
     assert ask("TerminateInstances") == "-"
     wait(ec2, "terminated", instance_id)
     assert ask("TerminateInstances") == "-"

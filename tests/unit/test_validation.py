@@ -119,6 +119,14 @@ def test_an_empty_string_that_means_something_is_kept() -> None:
     assert validate(IMAGES, filters) == filters
 
 
+def test_an_empty_blob_is_a_value_only_where_that_is_said() -> None:
+    for keeps_empty in ((), ("UserData.Value",)):
+        modify = _declare("ModifyInstanceAttribute", honours=("InstanceId", "UserData"), keeps_empty=keeps_empty)
+        request = wire.write_request("ec2", modify.name, {"InstanceId": "i-1", "UserData": {"Value": b""}})
+        cleared = {"UserData": {"Value": b""}} if keeps_empty else {}
+        assert validate(modify, wire.read_request("ec2", request)[1]) == {"InstanceId": "i-1", **cleared}
+
+
 def test_a_missing_or_empty_required_parameter_is_named() -> None:
     assert error_of(RUN, {"MinCount": 1}) == (
         "MissingParameter",

@@ -206,7 +206,7 @@ def _scalar(shape: Shape, rule: Rule, codec: Codec) -> _Check:
     matches = patterns.find_match(shape) if codec.service != "ec2" and not rule.has_own_code else None
 
     def check(value: Any, path: str) -> Any:
-        if value == "" and not keeps_empty:
+        if value in ("", b"") and not keeps_empty:
             return _NOTHING
         if not honoured:
             if any(value == one and type(value) is type(one) for one in harmless):
@@ -216,7 +216,7 @@ def _scalar(shape: Shape, rule: Rule, codec: Codec) -> _Check:
             if fold(value) not in enum:
                 raise errors.invalid_value_for(path, value[:100])
             return enum[fold(value)]
-        if (value != "" or not codec.drops_empty) and not isinstance(value, bool):
+        if (value not in ("", b"") or not codec.drops_empty) and not isinstance(value, bool):
             if is_text or isinstance(value, int | float):
                 size = len(value) if is_text else value
                 bounds.check(size, path, f"{size} long" if is_text else value)

@@ -155,7 +155,7 @@ _BOOLEANS = {"DisableApiStop", "DisableApiTermination", "EbsOptimized", "SourceD
         "Value",
     ),
     harmless={"EnaSupport.Value": (True,)},
-    keeps_empty=("Value",),
+    keeps_empty=("UserData.Value", "Value"),
 )
 def modify_instance_attribute(context: RequestContext, request: Parameters) -> Reply:
     """Change attributes, in either of EC2's two forms (a member each, or Attribute and Value)."""

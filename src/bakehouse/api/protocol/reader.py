@@ -136,7 +136,7 @@ def _index(name: str, path: str) -> int:
 
 def _compile_scalar(shape: Shape) -> Read:
     read_text = READERS[shape.type_name]
-    has_empty_value = shape.type_name in ("string", "character")
+    has_empty_value = shape.type_name in ("string", "character", "blob")
 
     def read(node: Node, path: str) -> object:
         if unknown := next((name for name in node if name), None):
