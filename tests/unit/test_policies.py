@@ -8,7 +8,7 @@ import pytest
 
 from bakehouse.domain.iam.documents import read_identity_policy, read_trust_policy
 from bakehouse.domain.iam.evaluation import Decision, decide
-from bakehouse.domain.iam.facts import RequestFacts
+from bakehouse.domain.iam.facts import RequestFacts, request_tag_values, tag_values
 from bakehouse.errors import ApiError
 
 ALLOWED, DENIED, NOT_ALLOWED = Decision.ALLOWED, Decision.DENIED, Decision.NOT_ALLOWED
@@ -21,6 +21,9 @@ VALUES = {
     "aws:sourceip": ("10.1.2.3",),
     "aws:currenttime": ("2026-06-01T00:00:00Z",),
     "aws:epochtime": ("1780272000",),
+    # A socket for both families shows IPv4 so.
+    "aws:vpcsourceip": ("::ffff:10.1.2.3",),
+    "aws:principalaccount": ("111122223333",),
     "aws:principalarn": ("arn:aws:iam::111122223333:user/team/alice",),
     "aws:securetransport": ("false",),
     "aws:requestedregion": ("us-east-1",),
@@ -28,6 +31,23 @@ VALUES = {
     "aws:requesttag/name": ("web",),
 }
 OF_RESOURCE = {"ec2:instancetype": ("t3.nano",), "ec2:volumesize": ("8",), "aws:resourcetag/owner": ("alice",)}
+
+
+# Were they taken, the negated operators would always be true.
+OF_ANOTHER_TYPE = [
+    *(
+        (operator, value)
+        for operator in ("NumericLessThan", "NumericNotEquals")
+        for value in ("eight", "nan", "1_0", "")
+    ),
+    *((operator, value) for operator in ("DateLessThan", "DateNotEquals") for value in ("soon", "2026-13-01", "1e3")),
+    *((operator, value) for operator in ("IpAddress", "NotIpAddress") for value in ("here", "10.0.0.0/33", "10.0.0")),
+    ("NotIpAddress", "${aws:SourceIp}"),
+    ("Bool", "maybe"),
+    ("Bool", ["true", ""]),
+    ("Null", "0"),
+    ("BinaryEquals", "?"),
+]
 
 
 def facts() -> RequestFacts:
@@ -111,15 +131,20 @@ def test_a_wildcard_does_not_reach_across_the_colons_of_an_arn() -> None:
         ("IpAddress", "aws:SourceIp", ["192.168.0.0/16", "10.1.2.3"], True),
         ("NotIpAddress", "aws:SourceIp", "10.0.0.0/8", False),
         ("NotIpAddress", "aws:SourceIp", "2001:db8::/32", True),
+        ("IpAddress", "aws:VpcSourceIp", "10.0.0.0/8", True),
+        ("NotIpAddress", "aws:VpcSourceIp", "10.0.0.0/8", False),
         ("Bool", "aws:SecureTransport", "false", True),
         ("Bool", "aws:SecureTransport", True, False),
         ("NumericLessThanEquals", "ec2:VolumeSize", 8, True),
         ("NumericGreaterThan", "ec2:VolumeSize", "8", False),
         ("NumericNotEquals", "ec2:VolumeSize", "9", True),
-        ("NumericEquals", "ec2:VolumeSize", "eight", False),
+        ("NumericEquals", "aws:username", "8", False),
+        ("NumericNotEquals", "aws:username", "8", True),
         ("DateLessThan", "aws:CurrentTime", "2027-01-01T00:00:00Z", True),
         ("DateGreaterThan", "aws:CurrentTime", "2027-01-01T00:00:00Z", False),
         ("DateGreaterThan", "aws:EpochTime", "1700000000", True),
+        ("DateGreaterThan", "aws:CurrentTime", "2027", False),
+        ("DateLessThan", "aws:EpochTime", "2026-07", True),
         ("Null", "aws:username", "false", True),
         ("Null", "aws:username", "true", False),
         ("Null", "aws:MultiFactorAuthPresent", "true", True),
@@ -127,6 +152,12 @@ def test_a_wildcard_does_not_reach_across_the_colons_of_an_arn() -> None:
         ("StringEquals", "aws:ResourceTag/Owner", "alice", True),
         ("StringEquals", "aws:ResourceTag/Owner", "${aws:username}", True),
         ("StringLike", "aws:ResourceTag/Owner", "${aws:username}*", True),
+        ("StringEquals", "aws:ResourceTag/Owner", "${aws:RequestTag/Other, 'alice'}", True),
+        ("StringEquals", "aws:ResourceTag/Owner", "${aws:username, 'bob'}", True),
+        # One value that goes is enough, whatever another would be.
+        ("StringEquals", "aws:ResourceTag/Owner", ["${saml:sub}", "alice"], True),
+        ("StringNotEquals", "aws:ResourceTag/Owner", ["${saml:sub}", "alice"], False),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::${aws:PrincipalAccount}:user/team/${aws:username}", True),
         ("StringEquals", "ec2:InstanceType", ["t3.micro", "t3.nano"], True),
         ("StringEquals", "aws:RequestTag/Name", "web", True),
         ("StringEquals", "aws:RequestTag/Other", "web", False),
@@ -178,6 +209,30 @@ def test_a_variable_nobody_knows_allows_nothing_and_denies() -> None:
     assert judge(statement(), statement("Deny", resource=one)) is DENIED
 
 
+def test_a_variable_in_any_part_of_an_arn_stands_for_its_value() -> None:
+    own = "arn:aws:ec2:${aws:RequestedRegion}:${aws:PrincipalAccount}:instance/*"
+    assert judge(statement(resource=own)) is ALLOWED
+    assert judge(statement(), statement("Deny", resource=own)) is DENIED
+    assert judge(statement(resource=own), resource=INSTANCE.replace("us-east-1", "eu-west-1")) is NOT_ALLOWED
+
+
+def test_what_one_variable_would_be_does_not_matter_where_another_pattern_names_the_resource() -> None:
+    patterns = ["arn:aws:ec2:*:*:instance/${saml:sub}", INSTANCE]
+    assert judge(statement(resource=patterns)) is ALLOWED
+    assert judge(statement(), {"Effect": "Deny", "Action": "*", "NotResource": patterns}) is ALLOWED
+
+
+def test_tags_that_differ_in_case_only_fail_safe() -> None:
+    tags = request_tag_values({"owner": "alice", "Owner": "bob"})
+    both = RequestFacts(
+        tags, load=lambda: tag_values("aws:resourcetag/", {"a": "1", "A": "2"}), load_principal_tags=dict
+    )
+    for key, value in (("aws:RequestTag/Owner", "alice"), ("aws:RequestTag/Owner", "bob"), ("aws:ResourceTag/A", "1")):
+        for effect, verdict in (("Allow", NOT_ALLOWED), ("Deny", DENIED)):
+            one = statement(effect, Condition={"StringEquals": {key: value}})
+            assert decide(read_identity_policy(document(one)), ACT, INSTANCE, both) is verdict
+
+
 def test_judging_a_hostile_pattern_comes_to_an_end() -> None:
     pattern = "arn:aws:ec2:us-east-1:111122223333:instance/" + "*a" * 1000 + "b"
     resource = "arn:aws:ec2:us-east-1:111122223333:instance/" + "a" * 2000
@@ -204,6 +259,7 @@ def test_judging_a_hostile_pattern_comes_to_an_end() -> None:
         document(statement(action=7)),
         document(statement(resource="instance/i-1")),
         document(statement(resource="aws:ec2:::x:y")),
+        document(statement(resource="arn:aws:ec2:${aws:RequestedRegion}:${aws:PrincipalAccount}")),
         document(statement(NotAction="ec2:*")),
         document(statement(NotResource="*")),
         document(statement(Sid="a b")),
@@ -215,6 +271,11 @@ def test_judging_a_hostile_pattern_comes_to_an_end() -> None:
         document(statement(Condition={"StringEquals": {"username": "x"}})),
         document(statement(Condition={"StringEquals": {"aws:username": {"a": "b"}}})),
         document(statement(Condition={"StringEquals": {}})),
+        document(statement(Condition={"StringNotEquals": {"aws:username": []}})),
+        document(statement(Condition={"StringEquals": {"aws:username": "a", "AWS:UserName": "b"}})),
+        document(statement(Condition={"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*"}})),
+        document(statement(Condition={"NumericLessThan": {"ec2:VolumeSize": float("nan")}})),
+        *(document(statement(Condition={operator: {"aws:username": value}})) for operator, value in OF_ANOTHER_TYPE),
         document(statement(Condition="x")),
     ],
 )

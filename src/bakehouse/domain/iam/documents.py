@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bakehouse.domain.iam.conditions import Condition, read_operator
+from bakehouse.domain.iam import globs
+from bakehouse.domain.iam.conditions import Condition, Operator, read_operator
 from bakehouse.errors import iam
 
 _VERSIONS = ("2012-10-17", "2008-10-17")
 _ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?_-]+")
-_RESOURCE = re.compile(r"\*|[^:]+:[^:]+:[^:]+:[^:]*:[^:]*:.+", re.DOTALL)
 _SID = re.compile(r"[A-Za-z0-9]*")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _MEMBERS = {
@@ -71,7 +71,7 @@ def size_of(document: str) -> int:
 
 def _read(document: str, *, is_trust: bool) -> tuple[Statement, ...]:
     try:
-        policy = json.loads(document, object_pairs_hook=_unique)
+        policy = json.loads(document, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise iam.malformed_policy_document("This policy contains invalid Json") from None
     if not isinstance(policy, dict) or not policy.keys() <= {"Version", "Id", "Statement"}:
@@ -96,6 +96,11 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise iam.malformed_policy_document(SYNTAX_ERROR)
         found[name] = value
     return found
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and Infinity are no JSON."""
+    raise ValueError(name)
 
 
 def _check_sids(statements: Sequence[dict[str, Any]]) -> None:
@@ -157,7 +162,7 @@ def _check_action(action: str) -> None:
 
 
 def _check_resource(resource: str) -> None:
-    if not _RESOURCE.fullmatch(resource):
+    if resource != "*" and not globs.is_arn(resource):
         raise iam.malformed_policy_document(f'Resource {resource[:200]} must be in ARN format or "*".')
     if resource != "*" and not resource.startswith("arn:"):
         raise iam.malformed_policy_document(f'Partition "{resource.partition(":")[0][:64]}" is not valid for resource.')
@@ -203,25 +208,41 @@ def _full(value: str) -> str:
 def _conditions(block: object) -> tuple[Condition, ...]:
     if not isinstance(block, dict):
         raise iam.malformed_policy_document(SYNTAX_ERROR)
-    found = []
+    found: list[Condition] = []
     for name, keys in block.items():
         operator = read_operator(name)
         if operator is None:
             raise iam.malformed_policy_document(f"Invalid Condition type : {name[:64]}.")
         if not isinstance(keys, dict) or not keys:
             raise iam.malformed_policy_document(SYNTAX_ERROR)
-        for key, values in keys.items():
-            if ":" not in key:
-                raise iam.malformed_policy_document(
-                    "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
-                )
-            found.append(Condition(operator=operator, key=key.lower(), values=_condition_values(values)))
+        if len({key.lower() for key in keys}) < len(keys):
+            raise iam.malformed_policy_document(f"Condition keys of {name} differ in case only.")
+        found += [
+            Condition(operator=operator, key=_condition_key(key), values=_condition_values(name, operator, values))
+            for key, values in keys.items()
+        ]
     return tuple(found)
 
 
-def _condition_values(values: object) -> tuple[str, ...]:
-    """Numbers and booleans may be written without quotation marks."""
+def _condition_key(key: str) -> str:
+    if ":" not in key:
+        raise iam.malformed_policy_document(
+            "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+        )
+    return key.lower()
+
+
+def _condition_values(name: str, operator: Operator, values: object) -> tuple[str, ...]:
+    """Numbers and booleans may be written without quotation marks.
+
+    IAM takes an empty list, with which a Deny never applies, and whose negation always allows; who wrote one meant
+    neither.
+    """
     given = values if isinstance(values, list) else [values]
-    if not all(isinstance(one, str | bool | int | float) for one in given):
+    if not given or not all(isinstance(one, str | bool | int | float) for one in given):
         raise iam.malformed_policy_document(SYNTAX_ERROR)
-    return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in given)
+    found = tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in given)
+    for value in found:
+        if not operator.takes(value):
+            raise iam.malformed_policy_document(f"Invalid value for condition type {name} : {value[:64]}.")
+    return found

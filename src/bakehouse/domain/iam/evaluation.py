@@ -5,6 +5,7 @@ condition, that this service does not know does not allow, and does deny.
 Source: IAM User Guide, "Policy evaluation logic".
 """
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -12,6 +13,8 @@ from bakehouse.domain.iam import conditions, globs
 from bakehouse.domain.iam.conditions import Facts
 from bakehouse.domain.iam.documents import Statement
 from bakehouse.domain.iam.globs import Variables
+
+_DEFAULT = re.compile(r"\s*'(?P<value>[^']*)'\s*")
 
 
 class Decision(StrEnum):
@@ -43,10 +46,8 @@ def decide(statements: Iterable[Statement], action: str, resource: str, facts: F
 def applies(statement: Statement, facts: Facts) -> bool:
     """Whether all conditions hold; one that cannot be told makes a Deny apply and an Allow not."""
     variables = _variables_of(facts) if statement.has_variables else None
-    verdicts = [conditions.holds(one, facts, variables) for one in statement.conditions]
-    if False in verdicts:
-        return False
-    return None not in verdicts or not statement.allows
+    verdict = conditions.every(conditions.holds(one, facts, variables) for one in statement.conditions)
+    return not statement.allows if verdict is None else verdict
 
 
 def _names_action(statement: Statement, action: str) -> bool:
@@ -56,18 +57,26 @@ def _names_action(statement: Statement, action: str) -> bool:
 
 def _names_resource(statement: Statement, resource: str, variables: Variables) -> bool:
     replaces = variables if statement.has_variables else None
+    named = conditions.some(_is_of(pattern, resource, replaces) for pattern in statement.resources)
+    return not statement.allows if named is None else named is not statement.is_not_resource
+
+
+def _is_of(pattern: str, resource: str, variables: Variables | None) -> bool | None:
     try:
-        named = any(globs.arn_matches(pattern, resource, replaces) for pattern in statement.resources)
+        return globs.arn_matches(pattern, resource, variables)
     except globs.UnknownVariable:
-        return not statement.allows
-    return named is not statement.is_not_resource
+        return None
 
 
 def _variables_of(facts: Facts) -> Variables:
-    """A key that has one value here can stand in a pattern."""
+    """A key that has one value here can stand in a pattern; one that has none, with what is to stand there then."""
 
     def find(name: str) -> str:
-        values = facts.find(name.strip().lower())
+        key, _, default = name.partition(",")
+        values = facts.find(key.strip().lower())
+        quoted = _DEFAULT.fullmatch(default)
+        if quoted is not None and values == ():
+            return quoted["value"]
         if values is None or len(values) != 1:
             raise globs.UnknownVariable(name)
         return values[0]

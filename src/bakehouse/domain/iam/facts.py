@@ -16,6 +16,7 @@ Values = Mapping[str, tuple[str, ...]]
 _TAGS_OF_RESOURCE = ("aws:resourcetag/", "ec2:resourcetag/", "iam:resourcetag/", "ssm:resourcetag/")
 _TAGS_OF_REQUEST = ("aws:requesttag/",)
 _TAGS_OF_PRINCIPAL = "aws:principaltag/"
+_TAGS = (*_TAGS_OF_RESOURCE, *_TAGS_OF_REQUEST, _TAGS_OF_PRINCIPAL)
 # Known of the resources that have them.
 _OF_RESOURCE = frozenset(
     {
@@ -72,9 +73,16 @@ class RequestFacts:
         self._loaded: Values | None = None
 
     def find(self, key: str) -> tuple[str, ...] | None:
-        """The values of a key (lower case); empty when it has none here, None when no such key is known."""
-        if key in self._values:
-            return self._values[key]
+        """The values of a key (lower case); empty when it has none here, None when no such key is known.
+
+        Of tags whose keys differ in case only, nobody can tell which one is meant.
+        """
+        found = self._values.get(key)
+        if found is None:
+            found = self._read(key)
+        return None if found is not None and len(found) > 1 and key.startswith(_TAGS) else found
+
+    def _read(self, key: str) -> tuple[str, ...] | None:
         if key in _OF_RESOURCE or key.startswith(_TAGS_OF_RESOURCE):
             if self._loaded is None:
                 self._loaded = self._load()
@@ -119,4 +127,8 @@ def request_tag_values(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 def tag_values(prefix: str, tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Tags as condition keys, whose names are not distinguished by case."""
-    return {f"{prefix}{key}".lower(): (value,) for key, value in tags.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in tags.items():
+        name = f"{prefix}{key}".lower()
+        found[name] = (*found.get(name, ()), value)
+    return found

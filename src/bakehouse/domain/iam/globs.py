@@ -11,6 +11,7 @@ from functools import lru_cache
 _TOKEN = re.compile(r"\$\{(?P<name>[^{}]*)\}|(?P<star>\*+)|(?P<one>\?)", re.DOTALL)
 # ${*}, ${?} and ${$} are those characters themselves.
 _LITERALS = frozenset("*?$")
+_COLON = re.compile(r"\$\{[^{}]*\}|:")
 _ARN_PARTS = 6
 
 # A variable's value; raises UnknownVariable.
@@ -38,10 +39,27 @@ def arn_matches(pattern: str, arn: str, variables: Variables | None = None) -> b
     """As ``matches``, part by part: a wildcard does not reach across the first five colons of an ARN."""
     if pattern == "*":
         return True
-    parts, wanted = arn.split(":", _ARN_PARTS - 1), pattern.split(":", _ARN_PARTS - 1)
+    parts, wanted = arn.split(":", _ARN_PARTS - 1), _split(pattern)
     if len(parts) < _ARN_PARTS or len(wanted) < _ARN_PARTS:
         return False
     return all(matches(one, part, variables) for one, part in zip(wanted, parts, strict=True))
+
+
+def is_arn(pattern: str) -> bool:
+    """Whether a pattern has an ARN's parts: partition, service and resource, and a place for region and account."""
+    parts = _split(pattern)
+    return len(parts) == _ARN_PARTS and all((*parts[:3], parts[-1]))
+
+
+def _split(pattern: str) -> list[str]:
+    """A pattern's parts; the colons in a variable's name part nothing."""
+    parts: list[str] = []
+    start = 0
+    for match in _COLON.finditer(pattern):
+        if match[0] == ":" and len(parts) < _ARN_PARTS - 1:
+            parts.append(pattern[start : match.start()])
+            start = match.end()
+    return [*parts, pattern[start:]]
 
 
 def replaced(text: str, variables: Variables | None) -> str:
