@@ -129,6 +129,18 @@ NEW_NAMES = {
     ("CreateSecurityGroup", "GroupName"),
     ("ImportKeyPair", "KeyName"),
 }
+# Parameters that name a resource which is not what the operation is done to.
+ONLY_MENTIONED = {
+    "IpPermissions",  # groups that a rule refers to
+    "SourceSecurityGroupName",
+    "SecurityGroupRuleIds",  # the group of the rules is named beside them
+    "SecurityGroupRules",
+    "SecurityGroupRuleDescriptions",
+    "Attachment",  # of the interface that is named beside it
+    "InstanceSpecification",  # the instance is; the volumes that are left out are not
+    "IamInstanceProfile",  # iam:PassRole is asked about its role
+    "LaunchTemplateData",  # a template may name anything; its launch is checked
+}
 # Parameters that name nothing, though others of that name do: "all" is the only group of a snapshot.
 NO_NAMES = {("ModifySnapshotAttribute", "GroupNames[]")}
 # What is kept and only looked at by a later launch: api/test_launch_templates.py tries that one.

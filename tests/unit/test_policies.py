@@ -225,7 +225,7 @@ def test_what_one_variable_would_be_does_not_matter_where_another_pattern_names_
 def test_tags_that_differ_in_case_only_fail_safe() -> None:
     tags = request_tag_values({"owner": "alice", "Owner": "bob"})
     both = RequestFacts(
-        tags, load=lambda: tag_values("aws:resourcetag/", {"a": "1", "A": "2"}), load_principal_tags=dict
+        tags, load=lambda: tag_values("aws:resourcetag/", [("a", "1"), ("A", "2")]), load_principal_tags=dict
     )
     for key, value in (("aws:RequestTag/Owner", "alice"), ("aws:RequestTag/Owner", "bob"), ("aws:ResourceTag/A", "1")):
         for effect, verdict in (("Allow", NOT_ALLOWED), ("Deny", DENIED)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from bakehouse.api import authorization
 from bakehouse.api.context import RequestContext
-from bakehouse.api.targets import Asked, tags_by_kind
+from bakehouse.api.targets import Asked, tags_by_kind, values_at
 from bakehouse.domain.iam.authority import Target
 from bakehouse.domain.iam.facts import Values
 from bakehouse.domain.iam.instance_profiles import arn_of
@@ -53,6 +53,7 @@ def _targets(asked: Asked, launch: LaunchRequest) -> Iterator[Target]:
     }
     interface_tags = tags.get("network-interface", {})
     yield Target(arn=asked.ec2_arn("network-interface", "*"), values=place, tags=interface_tags)
+    named = set(values_at(asked.parameters, "BlockDeviceMappings[].Ebs.SnapshotId"))
     for planned in launch.volumes:
         values = {
             "ec2:availabilityzone": (launch.subnet.availability_zone,),
@@ -60,7 +61,8 @@ def _targets(asked: Asked, launch: LaunchRequest) -> Iterator[Target]:
             "ec2:volumetype": (planned.volume_type,),
         }
         yield Target(arn=asked.ec2_arn("volume", "*"), values=values, tags=tags.get("volume", {}))
-        if planned.snapshot_id is not None and not _is_of_image(launch, planned.snapshot_id):
+        is_named = planned.snapshot_id in named
+        if planned.snapshot_id is not None and (is_named or not _is_of_image(launch, planned.snapshot_id)):
             yield Target(arn=asked.ec2_arn("snapshot", planned.snapshot_id))
     if launch.key_name is not None:
         yield Target(arn=asked.ec2_arn("key-pair", launch.key_name))

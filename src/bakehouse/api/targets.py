@@ -6,14 +6,15 @@ Source: Service Authorization Reference, "Actions, resources, and condition keys
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from bakehouse.api.models import split_path
 from bakehouse.domain import parameters
-from bakehouse.domain.iam import resource_names
+from bakehouse.domain import tags as tag_rows
+from bakehouse.domain.iam import implied_resources, resource_facts, resource_names
 from bakehouse.domain.iam.authority import Target
 from bakehouse.domain.iam.facts import Values
 from bakehouse.domain.iam.principals import Principal
@@ -66,7 +67,6 @@ _EC2_MEMBERS = {
     "SecurityGroupIds": "security-group",
     "SnapshotId": "snapshot",
     "SnapshotIds": "snapshot",
-    "SourceSnapshotId": "snapshot",
     "SubnetId": "subnet",
     "VolumeId": "volume",
     "VolumeIds": "volume",
@@ -76,6 +76,8 @@ _EC2_MEMBERS = {
 _EC2_NAMES = ("AssociationId", "GroupName", "KeyPairId", "LaunchTemplateName", "PublicIp")
 # These are the new one's own where one is made.
 _EC2_NEW_NAMES = {"GroupName": "security-group", "LaunchTemplateName": "launch-template"}
+# These are in the region that SourceRegion says.
+_EC2_SOURCES = {"SourceImageId": "image", "SourceSnapshotId": "snapshot"}
 _EC2_NESTED = {
     "CreateImage": ("BlockDeviceMappings[].Ebs.SnapshotId",),
     "CreateSnapshots": ("InstanceSpecification.InstanceId",),
@@ -95,7 +97,7 @@ _EC2_MAKES = {
     "CreateRouteTable": ("route-table",),
     "CreateSecurityGroup": ("security-group",),
     "CreateSnapshot": ("snapshot",),
-    "CreateSnapshots": ("snapshot", "volume"),
+    "CreateSnapshots": ("snapshot",),
     "CreateSubnet": ("subnet",),
     "CreateVolume": ("volume",),
     "CreateVpc": ("vpc",),
@@ -108,7 +110,9 @@ _EC2_LISTINGS = ("Describe", "List")
 def targets_of(asked: Asked) -> list[Target]:
     """Everything the request is done to, at least "*"."""
     found = list(_READERS.get(asked.service, _any_targets)(asked))
-    return found or [Target(tags=_tags_in(asked.parameters))]
+    found = found or [Target(tags=_tags_in(asked.parameters))]
+    removed = tuple(_texts(asked.parameters.get("TagKeys", asked.parameters.get("tagKeys"))))
+    return [replace(one, more={**one.more, "aws:tagkeys": removed}) for one in found] if removed else found
 
 
 def tags_by_kind(asked: Asked) -> dict[str, dict[str, str]]:
@@ -137,7 +141,8 @@ def _texts(value: Any) -> Iterator[str]:
         yield from (one for one in value if isinstance(one, str))
 
 
-def _values_at(parameters: Any, path: str) -> Iterator[str]:
+def values_at(parameters: Any, path: str) -> Iterator[str]:
+    """The texts at a path into a request."""
     nodes = [parameters]
     for step in split_path(path):
         if step == "[]":
@@ -154,14 +159,26 @@ def _ec2_targets(asked: Asked) -> Iterator[Target]:
     if asked.action.startswith(_EC2_LISTINGS) and not asked.action.endswith("Attribute"):
         return
     if asked.action in ("CreateTags", "DeleteTags"):
-        tags = _pairs(asked.parameters.get("Tags", ()))
-        for resource_id in _texts(asked.parameters.get("Resources")):
-            yield Target(arn=resource_names.ec2_arn(asked.session, asked.account_id, resource_id), tags=tags)
+        yield from _tagged(asked)
         return
     tags_made = tags_by_kind(asked)
     for kind in _EC2_MAKES.get(asked.action, ()):
         yield Target(arn=asked.ec2_arn(kind, "*"), values=_values_of_new(asked, kind), tags=tags_made.get(kind, {}))
     yield from (Target(arn=arn, tags=tags_made.get(_kind_of(arn), {})) for arn in dict.fromkeys(_named(asked)))
+
+
+def _tagged(asked: Asked) -> Iterator[Target]:
+    """Each resource that is tagged. Without tags, all those that a user gave to it are removed."""
+    tags = _pairs(asked.parameters.get("Tags", ()))
+    resource_ids = list(_texts(asked.parameters.get("Resources")))
+    present = tag_rows.user_tags_of(asked.session, asked.account_id, [] if tags else resource_ids)
+    for resource_id in resource_ids:
+        removed = tuple(tag["Key"] for tag in present.get(resource_id, ()))
+        yield Target(
+            arn=resource_names.ec2_arn(asked.session, asked.account_id, resource_id),
+            tags=tags,
+            more={"aws:tagkeys": removed} if removed else {},
+        )
 
 
 def _kind_of(arn: str) -> str:
@@ -176,18 +193,21 @@ def _named(asked: Asked) -> Iterator[str]:
         elif name in _EC2_NAMES and _EC2_NEW_NAMES.get(name) not in makes:
             for text in _texts(value):
                 yield from resource_names.ec2_arns_by_name(asked.session, asked.account_id, name, text)
-    if asked.action == "CopyImage":
-        yield asked.ec2_arn("image", asked.parameters["SourceImageId"], asked.parameters.get("SourceRegion"))
+        elif name in _EC2_SOURCES:
+            yield asked.ec2_arn(_EC2_SOURCES[name], value, asked.parameters.get("SourceRegion"))
     for path in _EC2_NESTED.get(asked.action, ()):
         kind = _EC2_MEMBERS[path.rpartition(".")[2]]
-        yield from (asked.ec2_arn(kind, text) for text in _values_at(asked.parameters, path))
+        yield from (asked.ec2_arn(kind, text) for text in values_at(asked.parameters, path))
+    yield from implied_resources.arns(asked.session, asked.account_id, asked.action, asked.parameters)
 
 
 def _values_of_new(asked: Asked, kind: str) -> Values:
     """The condition keys of what is to be made."""
     given = asked.parameters
     if kind == "volume" and asked.action == "CreateVolume":
-        size = given.get("Size") or resource_names.snapshot_size_gib(asked.session, given.get("SnapshotId"))
+        size = given.get("Size") or resource_names.snapshot_size_gib(
+            asked.session, asked.account_id, given.get("SnapshotId")
+        )
         found = {
             "ec2:availabilityzone": given.get("AvailabilityZone"),
             "ec2:volumesize": size,
@@ -213,9 +233,23 @@ def _iam_targets(asked: Asked) -> Iterator[Target]:
     for member, kind in _IAM_MEMBERS.items():
         if member in given and not (kind == "policy" and asked.action != "CreatePolicy"):
             yield Target(arn=asked.iam_arn(kind, given[member]), tags=tags, more=more)
+            if asked.action == "UpdateUser":
+                yield _renamed_user(asked, asked.iam_arn(kind, given[member]))
             return
     if "PolicyArn" in given:
         yield Target(arn=given["PolicyArn"], tags=tags, more=more)
+
+
+def _renamed_user(asked: Asked, arn: str) -> Target:
+    """The user under its new name and path: who renames it could otherwise move it to where more is allowed.
+
+    Source: IAM User Guide, "Rename an IAM user": a right to both names is needed.
+    """
+    before, _, name = arn.rpartition("/")
+    head, _, path = before.partition(":user")
+    new_path = asked.parameters.get("NewPath", f"{path}/")
+    new_arn = f"{head}:user{new_path}{asked.parameters.get('NewUserName', name)}"
+    return Target(arn=new_arn, values=resource_facts.read(asked.session, asked.account_id, arn))
 
 
 _IAM_MEMBERS = {
@@ -241,6 +275,9 @@ def _ssm_targets(asked: Asked) -> Iterator[Target]:
 
 def _any_targets(asked: Asked) -> Iterator[Target]:
     """Services that name their resources by ARNs themselves."""
+    if (asked.service, asked.action) == ("rbin", "CreateRule"):
+        arn = f"arn:aws:rbin:{asked.region}:{asked.account_id}:rule/*"
+        yield Target(arn=arn, values={}, tags=_tags_in(asked.parameters))
     for name, value in asked.parameters.items():
         if name.lower().endswith("arn"):
             yield from (Target(arn=text, tags=_tags_in(asked.parameters)) for text in _texts(value))

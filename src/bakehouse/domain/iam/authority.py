@@ -64,6 +64,10 @@ class Authority:
             if decision is not Decision.ALLOWED:
                 raise self.refusal(action, target.arn, decision)
 
+    def allows(self, action: str, target: Target) -> bool:
+        """Whether an action is allowed on one target, for what is left out otherwise and not refused."""
+        return self.decide(action, target) is Decision.ALLOWED
+
     def decide(self, action: str, target: Target) -> Decision:
         """What the policies say to an action on one target."""
         if self.principal.is_root:
@@ -101,12 +105,12 @@ class Authority:
 
     def _values_of(self, target: Target) -> Values:
         if target.values is not None:
-            return target.values
+            return {"aws:resourceaccount": (self.principal.account_id,), **target.values}
         return resource_facts.read(self._session, self.principal.account_id, target.arn)
 
     def _principal_tags(self) -> Values:
         tags = identity_tags.of(self._session, self.principal.owner_id)
-        return tag_values("aws:principaltag/", {tag["Key"]: tag["Value"] for tag in tags})
+        return tag_values("aws:principaltag/", ((tag["Key"], tag["Value"]) for tag in tags))
 
     def _is_beyond_user_session(self, action: str) -> bool:
         """GetSessionToken's keys, made without a second factor, are not for IAM, and for little of STS."""

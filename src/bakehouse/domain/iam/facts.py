@@ -5,7 +5,7 @@ whatever asks for it fails safe.
 Source: IAM User Guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon EC2".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -122,13 +122,13 @@ def request_tag_values(tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The keys of the tags that a request would write."""
     if not tags:
         return {}
-    return {"aws:tagkeys": tuple(tags), **tag_values("aws:requesttag/", tags)}
+    return {"aws:tagkeys": tuple(tags), **tag_values("aws:requesttag/", tags.items())}
 
 
-def tag_values(prefix: str, tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def tag_values(prefix: str, tags: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Tags as condition keys, whose names are not distinguished by case."""
     found: dict[str, tuple[str, ...]] = {}
-    for key, value in tags.items():
+    for key, value in tags:
         name = f"{prefix}{key}".lower()
         found[name] = (*found.get(name, ()), value)
     return found

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import ElasticAddress, Instance, KeyPair, LaunchTemplate, SecurityGroup, Snapshot, Subnet
+from bakehouse.domain import snapshot_sharing
 from bakehouse.domain.iam import instance_profiles, roles, users
 from bakehouse.ids import Prefix
 
@@ -107,9 +108,11 @@ _BY_NAME: dict[str, Callable[[Session, str, str], list[str]]] = {
 }
 
 
-def snapshot_size_gib(session: Session, snapshot_id: str | None) -> int | None:
-    """How large the volume is that a snapshot makes."""
-    query = sa.select(Snapshot.volume_size_gib).where(Snapshot.snapshot_id == snapshot_id)
+def snapshot_size_gib(session: Session, account_id: str, snapshot_id: str | None) -> int | None:
+    """How large the volume is that a snapshot makes which the account may read."""
+    query = sa.select(Snapshot.volume_size_gib).where(
+        Snapshot.snapshot_id == snapshot_id, snapshot_sharing.is_visible(account_id)
+    )
     return session.scalars(query).first()
 
 
