@@ -1,7 +1,7 @@
 """Images: their names and states. With whom they are shared is in image_sharing.py."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -255,10 +255,13 @@ def register(
     return image
 
 
-def deregister(session: Session, image: Image, *, delete_snapshots: bool = False) -> list[tuple[str, str]]:
+def deregister(
+    session: Session, image: Image, *, may_delete: Callable[[str], bool] | None = None
+) -> list[tuple[str, str]]:
     """Take the image out of use; instances of it stay, and its snapshots unless they are to go with it.
 
-    A retention rule may keep any of them in the recycle bin.
+    ``may_delete`` says of each snapshot whether the caller has the right to delete it; without it all stay. A retention
+    rule may keep any of them in the recycle bin.
     Returns what became of each snapshot then: its id and EC2's ReturnCode.
     """
     if image.state == PENDING:
@@ -270,8 +273,12 @@ def deregister(session: Session, image: Image, *, delete_snapshots: bool = False
     image_sharing.withdraw(image)
     tags.delete_tags_of(session, image.image_id)
     session.flush()
-    gone = snapshots.snapshot_ids_of(image) if delete_snapshots else []
-    return [(snapshot_id, snapshots.delete_with_image(session, image.account_id, snapshot_id)) for snapshot_id in gone]
+    if may_delete is None:
+        return []
+    return [
+        (one, snapshots.delete_with_image(session, image.account_id, one, is_allowed=may_delete(one)))
+        for one in snapshots.snapshot_ids_of(image)
+    ]
 
 
 def complete(session: Session, image_id: str) -> None:

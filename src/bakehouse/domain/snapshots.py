@@ -16,10 +16,11 @@ from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
 
 # DeleteSnapshotReturnCode, by why a snapshot was not deleted.
+_MISSING_PERMISSIONS = "missing-permissions"
 _NOT_DELETED = {
-    "AuthFailure": "missing-permissions",
+    "AuthFailure": _MISSING_PERMISSIONS,
     "InvalidSnapshot.InUse": "skipped",
-    "InvalidSnapshot.NotFound": "missing-permissions",
+    "InvalidSnapshot.NotFound": _MISSING_PERMISSIONS,
 }
 PENDING, COMPLETED, ERROR = "pending", "completed", "error"
 
@@ -146,8 +147,10 @@ def _is_under_way(session: Session, set_id: str | None) -> bool:
     return set_id is not None and session.scalars(pending).first() is not None
 
 
-def delete_with_image(session: Session, account_id: str, snapshot_id: str) -> str:
+def delete_with_image(session: Session, account_id: str, snapshot_id: str, *, is_allowed: bool) -> str:
     """Delete a snapshot of an image that went, if nothing else needs it; EC2's word for what came of it."""
+    if not is_allowed:
+        return _MISSING_PERMISSIONS
     try:
         delete(session, account_id, snapshot_id)
     except ApiError as error:

@@ -14,6 +14,8 @@ from bakehouse.database.models import Image
 from bakehouse.domain import image_lifecycle, images, instances, replace_root_volume_tasks, snapshots, tags
 from bakehouse.domain.allowed_images import AllowedImages
 from bakehouse.domain.block_devices import registered_mappings
+from bakehouse.domain.iam import resource_names
+from bakehouse.domain.iam.authority import Target
 
 
 def image_time(moment: datetime | None) -> str | None:
@@ -235,6 +237,12 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
 def deregister_image(context: RequestContext, request: Parameters) -> Reply:
     """Take an image out of use, and its snapshots if so asked and no other image needs them; instances stay."""
     image = images.get_own(context.session, context.account_id, request["ImageId"])
-    ended = images.deregister(context.session, image, delete_snapshots=request.get("DeleteAssociatedSnapshots", False))
+
+    def may_delete(snapshot_id: str) -> bool:
+        arn = resource_names.ec2_arn(context.session, context.account_id, snapshot_id)
+        return context.authority.allows("ec2:DeleteSnapshot", Target(arn=arn))
+
+    deletes = request.get("DeleteAssociatedSnapshots", False)
+    ended = images.deregister(context.session, image, may_delete=may_delete if deletes else None)
     results = [{"SnapshotId": snapshot_id, "ReturnCode": code} for snapshot_id, code in ended]
     return {"Return": True, "DeleteSnapshotResults": results}
