@@ -7,13 +7,22 @@ import base64
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import IamRole, Instance, InstanceProfile, KeySession, now
-from bakehouse.domain.iam import documents, evaluation, globs, instance_profiles, managed_policies, roles
+from bakehouse.domain.iam import (
+    documents,
+    evaluation,
+    globs,
+    instance_profiles,
+    managed_policies,
+    resource_facts,
+    roles,
+)
 from bakehouse.domain.iam.authority import Authority, Target
 from bakehouse.domain.iam.documents import Statement
 from bakehouse.domain.iam.evaluation import Decision
@@ -56,7 +65,7 @@ def assume_role(
     if external_id is not None:
         more["sts:externalid"] = (external_id,)
     target = Target(arn=role_arn, more=more)
-    decision = Decision.NOT_ALLOWED if role is None else _may_assume(authority, role, target)
+    decision = Decision.NOT_ALLOWED if role is None else _may_assume(session, authority, role, target)
     if role is None or decision is not Decision.ALLOWED:
         raise iam.access_denied(
             f"User: {principal.arn} is not authorized to perform: {_ACTION} on resource: {role_arn[:2048]}"
@@ -168,9 +177,11 @@ def forget_expired(session: Session) -> None:
 # --- who may assume ---
 
 
-def _may_assume(authority: Authority, role: IamRole, target: Target) -> Decision:
+def _may_assume(session: Session, authority: Authority, role: IamRole, target: Target) -> Decision:
     """The role must trust the principal. One that it names itself, in its own account, needs no policy beside."""
-    trust, is_named = _trust(role, authority.principal, authority.facts(target))
+    # A trust policy is its account's: it sees the role's tags, which are not everybody's to know.
+    values = resource_facts.read(session, role.account_id, target.arn)
+    trust, is_named = _trust(role, authority.principal, authority.facts(replace(target, values=values)))
     if trust is not Decision.ALLOWED:
         return trust
     own = authority.decide(_ACTION, target)
@@ -200,14 +211,16 @@ def _names_assume_role(statement: Statement) -> bool:
 def _names_principal(statement: Statement, role: IamRole, principal: Principal) -> tuple[bool, bool]:
     """Whether a statement is about the principal, and whether it names it itself and not its whole account."""
     values = {value for kind, value in statement.principals if kind == "AWS"}
-    itself = any(
-        value in (principal.policy_arn, principal.arn)
-        and role.trusted_ids.get(value) in (principal.owner_id, principal.account_id)
-        and not principal.is_root
-        for value in values
-    )
+    itself = any(_is_named(value, role, principal) for value in values)
     account = f"arn:aws:iam::{principal.account_id}:root" in values or "*" in values
     return itself or account, itself
+
+
+def _is_named(value: str, role: IamRole, principal: Principal) -> bool:
+    """By its id, which it keeps under another name; a session of a role by its own name as well."""
+    if role.trusted_ids.get(value) != principal.owner_id:
+        return False
+    return value == principal.arn or not value.startswith("arn:aws:sts:")
 
 
 def _trusts_instances(role: IamRole) -> bool:
@@ -215,6 +228,8 @@ def _trusts_instances(role: IamRole) -> bool:
     decision = False
     for statement in documents.read_trust_policy(role.trust_policy):
         named = ("Service", _INSTANCES) in statement.principals
+        # Everybody is services, too.
+        named = named or (not statement.allows and ("AWS", "*") in statement.principals)
         if not named or not _names_assume_role(statement):
             continue
         if not statement.allows:
