@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import Registry, operation
 from bakehouse.api.sigv4 import Secret
 from bakehouse.domain.iam import principals
+from bakehouse.domain.iam.principals import NOBODY
 from tests.framework import wire
 
 ALICE = Secret(
@@ -29,6 +30,10 @@ BOB = Secret(
     access_key_id="AKIABOB",
     secret_access_key="bob's secret",
     principal=principals.root("222222222222"),
+)
+# A user of Alice's account, whose rights nobody but an operation asks for here.
+CAROL = replace(
+    ALICE, access_key_id="AKIACAROL", principal=replace(NOBODY, account_id="111111111111", owner_id="AIDACAROL")
 )
 
 
@@ -108,7 +113,7 @@ def get_caller_identity(context: RequestContext, _request: Parameters) -> Reply:
 def open_kitchen() -> tuple[Gateway, Kitchen]:
     """A fresh gateway, and what can be seen of its inside."""
     kitchen = Kitchen()
-    secrets = {secret.access_key_id: secret for secret in (ALICE, BOB)}
+    secrets = {secret.access_key_id: secret for secret in (ALICE, BOB, CAROL)}
     gateway = Gateway(
         registry=Registry([run_instances, describe_key_pairs, describe_volumes, get_caller_identity]),
         regions=("us-east-1",),

@@ -10,7 +10,7 @@ from sqlalchemy.exc import StatementError
 from bakehouse.api.gateway import Gateway
 from bakehouse.api.protocol.form import MAX_BODY_BYTES
 from tests.framework import wire
-from tests.framework.kitchen import ALICE, BOB, Kitchen, make_request, open_kitchen, sign_for
+from tests.framework.kitchen import ALICE, BOB, CAROL, Kitchen, make_request, open_kitchen, sign_for
 
 
 @pytest.fixture(name="kitchen")
@@ -132,6 +132,13 @@ def test_a_client_token_with_other_parameters_is_a_mismatch(kitchen: tuple[Gatew
 def test_client_tokens_of_accounts_do_not_meet(kitchen: tuple[Gateway, Kitchen]) -> None:
     alices = run(kitchen[0], ClientToken="t")["ReservationId"]
     assert run(kitchen[0], by=BOB, ClientToken="t")["ReservationId"] != alices
+
+
+def test_a_launch_is_repeated_by_who_asked_for_it_alone(kitchen: tuple[Gateway, Kitchen]) -> None:
+    first = run(kitchen[0], by=CAROL, ClientToken="t")["ReservationId"]
+    assert run(kitchen[0], by=CAROL, ClientToken="t")["ReservationId"] == first
+    # Nobody has asked yet whether Alice may launch.
+    assert code_of(run(kitchen[0], ClientToken="t")) == ("IdempotentParameterMismatch", 400)
 
 
 def test_a_failed_request_leaves_its_client_token_free(kitchen: tuple[Gateway, Kitchen]) -> None:
