@@ -4,14 +4,16 @@ Invariant: every operation of every service is asked about here, before it runs 
 ``DECIDED_BY_OPERATION`` ask themselves, because only they know what they are done to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
+from bakehouse.api.context import RequestContext
 from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.targets import Asked, tags_by_kind, targets_of
+from bakehouse.domain.iam import resource_names
 from bakehouse.domain.iam.authority import Authority, Target
 from bakehouse.domain.iam.facts import Circumstances
 from bakehouse.domain.iam.principals import Principal
@@ -56,9 +58,17 @@ def authorize_tags(authority: Authority, asked: Asked) -> None:
     """EC2: tags that are given to what is made need ec2:CreateTags as well."""
     if asked.service != "ec2":
         return
-    more = {"ec2:createaction": (asked.action,)}
-    targets = [
-        Target(arn=asked.ec2_arn(kind, "*"), values={}, tags=tags, more=more)
-        for kind, tags in tags_by_kind(asked).items()
-    ]
-    authority.check("ec2:CreateTags", targets)
+    for kind, tags in tags_by_kind(asked).items():
+        authority.check("ec2:CreateTags", [_tagged(asked.ec2_arn(kind, "*"), asked.action, tags)])
+
+
+def authorize_copied_tags(context: RequestContext, action: str, kind: str, tags: Sequence[Mapping[str, str]]) -> None:
+    """The same for tags that what is made takes over from what it is made of."""
+    if tags:
+        arn = resource_names.arn(context.session, context.account_id, kind, "*")
+        found = {tag["Key"]: tag["Value"] for tag in tags}
+        context.authority.check("ec2:CreateTags", [_tagged(arn, action, found)])
+
+
+def _tagged(arn: str, action: str, tags: Mapping[str, str]) -> Target:
+    return Target(arn=arn, values={}, tags=tags, more={"ec2:createaction": (action,)})

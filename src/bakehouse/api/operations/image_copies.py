@@ -1,6 +1,7 @@
 """CopyImage, CopySnapshot: into the region that is asked, from there or from another one of this service."""
 
 from bakehouse import errors
+from bakehouse.api.authorization import authorize_copied_tags
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
@@ -38,6 +39,7 @@ def copy_image(context: RequestContext, request: Parameters) -> Reply:
     image.source_image_id, image.source_image_region = source.image_id, source.region
     if request.get("CopyImageTags", False):
         users = [tag for tag in source_tags if not tags.is_reserved(tag["Key"])]
+        authorize_copied_tags(context, "CopyImage", "image", users)
         tags.put_tags(session, account_id, image.image_id, "image", users)
     _tag(context, image, request)
     _enqueue(context, "copy_image", image.image_id)

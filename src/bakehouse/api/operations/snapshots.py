@@ -3,6 +3,7 @@
 from typing import Any
 
 from bakehouse import errors
+from bakehouse.api.authorization import authorize_copied_tags
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
 from bakehouse.api.pagination import Paged
@@ -91,7 +92,9 @@ def create_snapshots(context: RequestContext, request: Parameters) -> Reply:
     copied = tags.user_tags_of(session, context.account_id, [volume.volume_id for volume in chosen])
     items = []
     for snapshot, volume in zip(taken, chosen, strict=True):
-        given = {tag["Key"]: tag for tag in copied[volume.volume_id]} if "CopyTagsFromSource" in request else {}
+        source_tags = copied[volume.volume_id] if "CopyTagsFromSource" in request else []
+        authorize_copied_tags(context, "CreateSnapshots", "snapshot", source_tags)
+        given = {tag["Key"]: tag for tag in source_tags}
         own_tags = list({**given, **{tag["Key"]: tag for tag in wanted}}.values())
         tags.put_tags(session, context.account_id, snapshot.snapshot_id, "snapshot", own_tags)
         items.append({name: value for name, value in snapshot_item(snapshot, own_tags).items() if name in _INFO})
