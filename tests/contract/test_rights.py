@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from bakehouse.database.models import (
 )
 from bakehouse.database.session import Database, in_region
 from bakehouse.domain import retention_rules, tags
-from bakehouse.domain.iam import identity_tags, keys, policies, principals, roles, sessions, users
+from bakehouse.domain.iam import identity_tags, keys, managed_policies, policies, principals, roles, sessions, users
 from bakehouse.domain.iam.authority import Authority
 from bakehouse.domain.iam.facts import Circumstances
 from bakehouse.domain.iam.principals import Principal
@@ -143,6 +144,23 @@ def test_a_deny_on_the_keys_of_tags_holds_when_they_are_removed(
     member = "tagKeys" if operation.startswith("rbin") else "TagKeys"
     assert not may(session, alice, operation, {**named, member: ["other", "protected"]})
     assert may(session, alice, operation, {**named, member: ["other"]})
+
+
+def test_a_deny_wins_wherever_it_stands_and_a_session_has_what_both_sides_allow(session: Session) -> None:
+    stop, start = ("ec2:StopInstances", "ec2:StartInstances")
+    named = {"InstanceIds": ["i-00000000000000001"]}
+    alice = user_with(session, allow("*"))
+    assert may(session, alice, stop, named)
+    narrowed = replace(alice, session_policies=(document(allow("ec2:*"), deny(stop)),))
+    assert (may(session, narrowed, stop, named), may(session, narrowed, start, named)) == (False, True)
+    beyond = replace(user_with(session, allow("iam:*"), name="bob"), session_policies=(document(allow("*")),))
+    assert not may(session, beyond, stop, named)
+    managed = managed_policies.create(
+        session, ACCOUNT, "no", document(deny(stop)), path=None, description=None, tags=()
+    )
+    policies.attach(session, ACCOUNT, alice.owner_id, managed_policies.arn_of(managed))
+    assert (may(session, alice, stop, named), may(session, alice, start, named)) == (False, True)
+    assert may(session, principals.root(ACCOUNT), stop, named)
 
 
 def test_removing_all_tags_removes_those_that_are_there(session: Session) -> None:
@@ -302,7 +320,6 @@ def _role(session: Session, trust: str, account_id: str = ACCOUNT, name: str = "
 
 
 def _assumes(session: Session, principal: Principal, role: Any) -> bool:
-    policies.statements_of(session, ACCOUNT, principal.owner_id)
     try:
         sessions.assume_role(
             session,
