@@ -35,6 +35,7 @@ _TOKEN_PATH = ["latest", "api", "token"]
 _CREDENTIALS_PATH = ["meta-data", "iam", "security-credentials"]
 _HEAD_LIMIT = 8 * 1024
 _BODY_LIMIT = 1024
+_DIGITS_LIMIT = 8
 _REQUEST_TIMEOUT_S = 10.0
 _FAR = 64
 _CONNECTIONS_PER_GUEST = 32
@@ -139,13 +140,13 @@ class MetadataServer:
             return Reply(status=HTTPStatus.NOT_FOUND)
         if "x-forwarded-for" in request.headers:  # an open proxy in the guest must not fetch tokens
             return Reply(status=HTTPStatus.FORBIDDEN)
-        ttl = request.headers.get(TTL_HEADER, "")
-        if not (ttl.isascii() and ttl.isdigit() and 1 <= int(ttl[:9]) <= LONGEST_TTL_S):
+        ttl_s = _number(request.headers.get(TTL_HEADER, ""))
+        if ttl_s is None or not 1 <= ttl_s <= LONGEST_TTL_S:
             return Reply(status=HTTPStatus.BAD_REQUEST)
         return Reply(
             status=HTTPStatus.OK,
-            body=self._tokens.issue(about.instance_id, int(ttl)).encode(),
-            headers={"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": str(int(ttl))},
+            body=self._tokens.issue(about.instance_id, ttl_s).encode(),
+            headers={"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": str(ttl_s)},
             hop_limit=about.hop_limit,
         )
 
@@ -211,11 +212,16 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     request = parse_head(head)
     if request is None or "transfer-encoding" in request.headers:
         return None
-    length = request.headers.get("content-length", "0")
-    if not (length.isascii() and length.isdigit() and len(length) < 9 and int(length) <= _BODY_LIMIT):
+    length = _number(request.headers.get("content-length", "0"))
+    if length is None or length > _BODY_LIMIT:
         return None
-    await reader.readexactly(int(length))
+    await reader.readexactly(length)
     return request
+
+
+def _number(text: str) -> int | None:
+    """A header's number; None when it is none, or longer than any that is wanted here."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_LIMIT else None
 
 
 def parse_head(head: bytes) -> Request | None:
