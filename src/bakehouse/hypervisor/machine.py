@@ -8,10 +8,10 @@ is remembered here that a restarted service could not find out again.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from bakehouse.host.locks import Locks
 from bakehouse.host.loop import HostLoop
 from bakehouse.host.spawn import Spawner
 from bakehouse.hypervisor import captures, devices, power
@@ -121,7 +121,8 @@ class Machines:
         self._loop = loop
         self._state = state
         self._live: dict[str, LiveMachine] = {}
-        self._locks: dict[str, threading.RLock] = {}
+        # Starting and finding one machine are serial: two threads must not start it twice.
+        self._locks = Locks()
         self._trimmer = asyncio.run_coroutine_threadsafe(self._trim_for_ever(), loop.loop)
 
     def launch(self, spec: MachineSpec, *, spawn: Spawner, tap_fds: Mapping[str, int]) -> Machine:
@@ -130,7 +131,7 @@ class Machines:
         ``tap_fds`` holds an open tap per interface id; they stay the caller's to close, and are not used when
         the machine runs already. Raises MachineError with the end of qemu.log.
         """
-        with self._lock(spec.instance_id):
+        with self._locks[spec.instance_id]:
             if (machine := self._find_known(spec.instance_id)) is not None:
                 return machine
             files = self._state.instance(spec.instance_id)
@@ -139,7 +140,7 @@ class Machines:
 
     def find(self, instance_id: str) -> Machine | None:
         """The running machine of an instance; None when it does not run, MachineError when it is hung."""
-        with self._lock(instance_id):
+        with self._locks[instance_id]:
             if (machine := self._find_known(instance_id)) is not None:
                 return machine
             files = self._state.instance(instance_id)
@@ -171,7 +172,7 @@ class Machines:
 
         A machine that does not run is reported too, with what its files tell; one never launched is not.
         """
-        with self._lock(instance_id):
+        with self._locks[instance_id]:
             machine = self.find(instance_id)
             live = self._live[instance_id] if machine else None
         self._loop.loop.call_soon_threadsafe(
@@ -184,14 +185,14 @@ class Machines:
         spec = _read_spec(files)
         pid = find_process(files.pid_file, uid=spec.uid) if spec else None
         if spec is not None and pid is not None:
-            with self._lock(instance_id):
+            with self._locks[instance_id]:
                 if live := self._live.get(instance_id):
                     live.quit_requested = True
             kill_and_wait(pid, pid_file=files.pid_file, uid=spec.uid)
 
     def remove(self, instance_id: str) -> None:
         """Delete the files of a machine that does not run any more; idempotent. Volumes are not touched."""
-        with self._lock(instance_id):
+        with self._locks[instance_id]:
             files = self._state.instance(instance_id)
             if (spec := _read_spec(files)) and find_process(files.pid_file, uid=spec.uid) is not None:
                 raise MachineError(f"{instance_id} still runs")
@@ -230,10 +231,6 @@ class Machines:
             await asyncio.sleep(_TRIM_INTERVAL_S)
             with suppress(OSError, MachineError):  # a machine may be removed meanwhile
                 await asyncio.to_thread(self.trim_logs)
-
-    def _lock(self, instance_id: str) -> threading.RLock:
-        """Starting and finding one machine are serial: two threads must not start it twice."""
-        return self._locks.setdefault(instance_id, threading.RLock())
 
     def _find_known(self, instance_id: str) -> Machine | None:
         live = self._live.get(instance_id)

@@ -3,8 +3,6 @@
 Invariant: nothing here decides anything; it only holds what was built.
 """
 
-import threading
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.session import Database
 from bakehouse.durable.engine import Engine
+from bakehouse.host.locks import Locks
 from bakehouse.host.loop import HostLoop
 from bakehouse.hypervisor.machine import Machines
 from bakehouse.hypervisor.spec import Accelerator
@@ -43,7 +42,7 @@ class Host:
     accelerator: Accelerator
     memory_mib: int
     is_root: bool
-    locks: defaultdict[str, threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
+    locks: Locks = field(default_factory=Locks)
 
     def enqueue(self, session: Session, name: str, *arguments: Any, key: str, workflow_id: str) -> None:
         """Put a workflow into the caller's transaction; see ``Engine.enqueue``."""
