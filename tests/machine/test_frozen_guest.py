@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bakehouse.guest.agent import GuestAgent
+from bakehouse.guest.agent import Condition, GuestAgent
 from bakehouse.host.loop import HostLoop
 from bakehouse.paths import StateDirectory
 from tests.framework.guests import Guest, wait_for
@@ -22,19 +22,19 @@ def test_a_guest_left_frozen_is_thawed_and_its_image_is_made(machine_service: Se
         InstanceId=webserver.instance_id, Name="frozen at the kill", NoReboot=True
     )["ImageId"]
     assert machine_service.process.wait(timeout=120) == -signal.SIGKILL
-    assert _freeze_status(machine_service, webserver) == "frozen"
+    assert _condition(machine_service, webserver) is Condition.FROZEN
     machine_service.start()
     machine_service.client().get_waiter("image_available").wait(
         ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 600}
     )
-    assert _freeze_status(machine_service, webserver) == "thawed"
+    wait_for(lambda: _condition(machine_service, webserver) is Condition.THAWED, "it is thawed")
     webserver.ssh("echo thawed > ~/thawed && sync")
 
 
-def _freeze_status(service: Service, guest: Guest) -> str:
+def _condition(service: Service, guest: Guest) -> Condition:
     loop = HostLoop()
     try:
         socket = StateDirectory(root=service.state_root).instance(guest.instance_id).guest_agent_socket
-        return GuestAgent(loop, socket, peer_uid=None).freeze_status(timeout_s=60)
+        return GuestAgent(loop, socket, peer_uid=None).condition(timeout_s=60)
     finally:
         loop.close()

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from bakehouse.host.loop import HostLoop
+from bakehouse.hypervisor import qmp
 from bakehouse.hypervisor.qmp import QmpSession, RefusedError
 from bakehouse.hypervisor.spec import MachineError
+from tests.framework.patience import PATIENCE_S
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}'
 NONSENSE = {
@@ -42,7 +44,7 @@ class ScriptedQemu:
 
     def execute(self, command: str) -> Any:
         """Run one command."""
-        return self._loop.call(self.session.execute(command, timeout_s=60), timeout_s=None)
+        return self._loop.call(self.session.execute(command, timeout_s=PATIENCE_S), timeout_s=None)
 
     def close(self) -> None:
         """Disconnect, stop listening and wait until every conversation has ended."""
@@ -51,9 +53,9 @@ class ScriptedQemu:
             await self.session.close()
             self._server.close()
             if self._talks:
-                await asyncio.wait(self._talks, timeout=60)
+                await asyncio.wait(self._talks, timeout=PATIENCE_S)
 
-        self._loop.call(end())
+        self._loop.call(end(), timeout_s=None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -71,7 +73,8 @@ class ScriptedQemu:
 
 
 @pytest.fixture(name="qemu")
-def _qemu(tmp_path: Path) -> Iterator[ScriptedQemu]:
+def _qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedQemu]:
+    monkeypatch.setattr(qmp, "_CONNECT_TIMEOUT_S", PATIENCE_S)
     loop = HostLoop()
     qemu = ScriptedQemu(loop, tmp_path / "qmp.sock")
     yield qemu
@@ -128,9 +131,9 @@ def test_a_qemu_that_says_very_much_at_once_does_not_hold_up_the_loop(qemu: Scri
 
     async def execute() -> None:
         others = asyncio.create_task(take_turns())
-        await qemu.session.execute("query-status", timeout_s=60)
+        await qemu.session.execute("query-status", timeout_s=PATIENCE_S)
         others.cancel()
 
-    qemu._loop.call(execute())
+    qemu._loop.call(execute(), timeout_s=None)
     assert len(qemu.events) == 500
     assert turns_of_others >= 500

@@ -2,6 +2,7 @@
 
 Invariant: the guest is hostile. Every reply is bounded in size and time and belongs to the command it
 answers: each conversation begins with guest-sync-delimited, which skips whatever was left in the channel.
+Whatever a guest says, it is an answer or a GuestError.
 """
 
 import asyncio
@@ -12,24 +13,32 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from bakehouse.errors import PartError
 from bakehouse.host.loop import HostLoop
+from bakehouse.host.untrusted_json import read_untrusted, short_words
 
 _SYNC_MARK = b"\xff"
-_REPLY_LIMIT_BYTES = 24 << 20  # the agent keeps 16 MiB of a program's output, a third more in base64
-_STALE_LIMIT_BYTES = 64 << 20
+# What a reply may have beside base64; all of it, but for the commands below.
+_SHORT_REPLY_BYTES = 64 << 10
+_LONG_REPLY_BYTES = {
+    "guest-exec-status": 24 << 20,  # the agent keeps 16 MiB of a program's output, a third more in base64
+    "guest-file-read": 1 << 20,
+}
+# What earlier conversations may have left in the channel; each of them at most one answer to a synchronisation.
+_STALE_LIMIT_BYTES, _STALE_LIMIT = 64 << 20, 1000
 _CHUNK_BYTES = 256 << 10
 _SYNC_TIMEOUT_S = 5.0
 _POLL_FIRST_S, _POLL_LAST_S = 0.05, 1.0
 _FILE_CHUNK_BYTES = 512 << 10
 _SHUTDOWN_ANSWER_S = 1.0
-_THAW_ATTEMPTS = 3
+_THAW_UNANSWERED_S = 2.0
 
 
 class GuestError(PartError):
@@ -38,6 +47,18 @@ class GuestError(PartError):
 
 class GuestUnreachableError(GuestError):
     """No agent answered in time: it is not installed, not up yet, or the guest hangs."""
+
+
+class GuestRefusedError(GuestError):
+    """The agent is there and understood, and said no."""
+
+
+class Condition(Enum):
+    """How a guest is, by its agent."""
+
+    SILENT = auto()
+    THAWED = auto()
+    FROZEN = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +81,15 @@ class GuestAgent:
         self._path = socket_path
         self._peer_uid = peer_uid
 
-    def ping(self, *, timeout_s: float = _SYNC_TIMEOUT_S) -> bool:
-        """Whether the agent answers."""
+    def condition(self, *, timeout_s: float = _SYNC_TIMEOUT_S) -> Condition:
+        """Whether the agent answers, and if so whether the guest's file systems are frozen."""
         try:
-            self._run("guest-ping", timeout_s=timeout_s)
+            status = self._run("guest-fsfreeze-status", timeout_s=timeout_s)
+        except GuestRefusedError:  # it cannot freeze, or may not
+            return Condition.THAWED
         except GuestError:
-            return False
-        return True
+            return Condition.SILENT
+        return Condition.FROZEN if status == "frozen" else Condition.THAWED
 
     def freeze(self, *, timeout_s: float = 30) -> int:
         """Flush and freeze the guest's file systems; their number. ``thaw`` even when this fails."""
@@ -76,29 +99,30 @@ class GuestAgent:
         """Thaw what is frozen; the number of file systems."""
         return _number(self._run("guest-fsfreeze-thaw", timeout_s=timeout_s))
 
-    def freeze_status(self, *, timeout_s: float = _SYNC_TIMEOUT_S) -> str:
-        """``frozen`` or ``thawed``."""
-        return str(self._run("guest-fsfreeze-status", timeout_s=timeout_s))[:32]
-
     @contextmanager
-    def frozen(self, *, timeout_s: float = 10) -> Iterator[bool]:
+    def frozen(self, *, timeout_s: float = 10, in_doubt: Callable[[], None]) -> Iterator[bool]:
         """File systems frozen for the length of the block, if the guest can; True when they are.
 
         Never raises on the agent's account: a guest without one is captured as a power cut would leave it.
+        ``in_doubt`` is called at the end when the guest may still be frozen, or about to freeze: an agent that
+        freezes for longer than we wait hears nothing meanwhile. The caller thaws it later.
         """
-        is_frozen = False
+        is_frozen, thaw_timeout_s = False, timeout_s
         try:
-            with suppress(GuestError):
+            try:
                 self.freeze(timeout_s=timeout_s)
                 is_frozen = True
+            except GuestRefusedError:
+                pass
+            except GuestError:
+                thaw_timeout_s = min(timeout_s, _THAW_UNANSWERED_S)
             yield is_frozen
         finally:
-            for _ in range(_THAW_ATTEMPTS if is_frozen else 1):
-                try:
-                    self.thaw(timeout_s=timeout_s if is_frozen else _SYNC_TIMEOUT_S)
-                    break
-                except GuestError:
-                    continue
+            try:
+                self.thaw(timeout_s=thaw_timeout_s)
+            except GuestError as error:
+                if is_frozen or not isinstance(error, GuestRefusedError):
+                    in_doubt()
 
     def exec(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60) -> GuestProcess:
         """Run a program as the agent's user (root) to its end.
@@ -141,7 +165,7 @@ class GuestAgent:
             while True:
                 status = await say.execute("guest-exec-status", {"pid": pid})
                 if _field(status, "exited"):
-                    return _process(status)
+                    return await asyncio.to_thread(_process, status)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _POLL_LAST_S)
 
@@ -200,7 +224,7 @@ class _Conversation:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._rest = b""
+        self._rest = bytearray()
 
     async def synchronise(self) -> None:
         """Skip all that was left in the channel by earlier conversations."""
@@ -210,12 +234,11 @@ class _Conversation:
         self._writer.write(_SYNC_MARK + json.dumps(order).encode() + b"\n")
         await self._writer.drain()
         skipped = 0
-        while skipped < _STALE_LIMIT_BYTES:
-            skipped += len(await self._read_until(_SYNC_MARK))
-            line = await self._read_until(b"\n")
-            skipped += len(line)
+        for _ in range(_STALE_LIMIT):
+            skipped += await self._skip_past(_SYNC_MARK, limit_bytes=_STALE_LIMIT_BYTES - skipped)
+            line = await self._read_until(b"\n", limit_bytes=_SHORT_REPLY_BYTES)
             with suppress(ValueError, GuestError):
-                if _field(json.loads(line), "return") == token:
+                if _field(read_untrusted(line, structure_bytes=_SHORT_REPLY_BYTES), "return") == token:
                     return
         raise GuestError("the guest's agent floods its channel")
 
@@ -224,26 +247,51 @@ class _Conversation:
         order = {"execute": command, **({"arguments": dict(arguments)} if arguments else {})}
         self._writer.write(json.dumps(order).encode() + b"\n")
         await self._writer.drain()
+        line = await self._read_until(b"\n", limit_bytes=_LONG_REPLY_BYTES.get(command, _SHORT_REPLY_BYTES))
         try:
-            reply = json.loads(await self._read_until(b"\n"))
-        except (ValueError, RecursionError) as error:
+            reply = await _read_reply(line)
+        except ValueError as error:
             raise GuestError(f"the guest's agent answered {command} with nonsense") from error
         if isinstance(reply, dict) and "error" in reply:
             description = reply["error"].get("desc") if isinstance(reply["error"], dict) else reply["error"]
-            raise GuestError(f"{command}: {str(description)[:500]}")
+            raise GuestRefusedError(f"{command}: {short_words(description)}")
         return _field(reply, "return")
 
-    async def _read_until(self, mark: bytes) -> bytes:
-        """Everything before ``mark``; GuestError when it does not come within the limit."""
-        while mark not in self._rest:
-            part = await self._reader.read(_CHUNK_BYTES)
-            if not part:
-                raise GuestUnreachableError("the guest's agent hung up")
-            self._rest += part
-            if len(self._rest) > _REPLY_LIMIT_BYTES:
-                raise GuestError("the guest's agent sent too long a reply")
-        found, _, self._rest = self._rest.partition(mark)
+    async def _read_until(self, mark: bytes, *, limit_bytes: int) -> bytes:
+        """Everything before ``mark``; GuestError when that is more than the limit."""
+        await asyncio.sleep(0)  # a guest that sent very many lines at once must not hold up the loop
+        searched = 0
+        while (end := self._rest.find(mark, searched)) < 0 and len(self._rest) <= limit_bytes:
+            searched = len(self._rest)
+            self._rest += await self._receive()
+        if not 0 <= end <= limit_bytes:
+            raise GuestError("the guest's agent sent too long a reply")
+        found = bytes(self._rest[:end])
+        del self._rest[: end + 1]
         return found
+
+    async def _skip_past(self, mark: bytes, *, limit_bytes: int) -> int:
+        """Drop everything up to the ``mark``, and tell how much it was; GuestError when it is more than the limit."""
+        skipped = 0
+        while (end := self._rest.find(mark)) < 0:
+            skipped += len(self._rest)
+            if skipped > limit_bytes:
+                raise GuestError("the guest's agent floods its channel")
+            self._rest[:] = await self._receive()
+        del self._rest[: end + 1]
+        return skipped + end
+
+    async def _receive(self) -> bytes:
+        part = await self._reader.read(_CHUNK_BYTES)
+        if not part:
+            raise GuestUnreachableError("the guest's agent hung up")
+        return part
+
+
+async def _read_reply(line: bytes) -> Any:
+    if len(line) <= _SHORT_REPLY_BYTES:
+        return read_untrusted(line, structure_bytes=_SHORT_REPLY_BYTES)
+    return await asyncio.to_thread(read_untrusted, line, structure_bytes=_SHORT_REPLY_BYTES)
 
 
 @asynccontextmanager

@@ -6,14 +6,15 @@ The machine runs on while the views are read. A stopped machine's disks and a de
 by a process of their own, which lives only within the step that reads.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import Image, Instance, Snapshot, Volume
+from bakehouse.database.models import Image, Snapshot, Volume
 from bakehouse.domain import images, instances, snapshots
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
@@ -118,18 +119,23 @@ def begin(host: Host, subject_id: str, no_reboot: bool) -> bool:
         if machine is None:
             return False
         if no_reboot:
-            machine.begin_capture(job.capture_id, job.disks, quiesced=_frozen(host, machine, job))
+            machine.begin_capture(job.capture_id, job.disks, quiesced=_at_rest(host, machine, job))
         else:
             _capture_at_rest(machine, job)
     return True
 
 
-def _frozen(host: Host, machine: Machine, job: Job) -> AbstractContextManager[object] | None:
+@contextmanager
+def _at_rest(host: Host, machine: Machine, job: Job) -> Iterator[None]:
     """The guest's file systems at rest, where an agent can bring them there; nobody waits for one that is not."""
     if not machine.has_agent():
-        return None
-    agent = guest_agent(host, machine.instance_id, job.uid_number)
-    return agent.frozen(timeout_s=_FREEZE_TIMEOUT_S)
+        yield
+        return
+    instance_id = machine.instance_id
+    agent = guest_agent(host, instance_id, job.uid_number)
+    in_doubt = partial(host.in_doubt.add, instance_id)
+    with host.freezing[instance_id], agent.frozen(timeout_s=_FREEZE_TIMEOUT_S, in_doubt=in_doubt):
+        yield
 
 
 def _capture_at_rest(machine: Machine, job: Job) -> None:
@@ -258,26 +264,9 @@ def end(host: Host, subject_id: str) -> None:
         host.machines.end_capture(job.instance_id, job.capture_id)
 
 
-def thaw_all(host: Host, running: Sequence[Instance]) -> None:
+def doubt_all(host: Host) -> None:
     """After a restart: a service killed between freeze and thaw must not leave a guest frozen."""
     with host.database.transaction(mutates=False) as session:
-        captured = select(Volume.instance_id).where(
-            Volume.volume_id.in_(select(Snapshot.volume_id).where(Snapshot.state == snapshots.PENDING))
-        )
-        under_way = set(session.scalars(captured))
-    for instance in running:
-        if instance.instance_id in under_way:
-            _thaw(host, instance)
-
-
-def _thaw(host: Host, instance: Instance) -> None:
-    lock = host.locks[instance.instance_id]
-    if not lock.acquire(blocking=False):
-        return  # the capture itself is at work again, and thaws what it froze
-    try:
-        with suppress(PartError):
-            machine = host.machines.find(instance.instance_id)
-            if machine is not None and machine.has_agent():
-                guest_agent(host, instance.instance_id, instance.uid_number).thaw(timeout_s=_FREEZE_TIMEOUT_S)
-    finally:
-        lock.release()
+        under_way = select(Snapshot.volume_id).where(Snapshot.state == snapshots.PENDING)
+        captured = select(Volume.instance_id).where(Volume.volume_id.in_(under_way), Volume.instance_id.is_not(None))
+        host.in_doubt.update(filter(None, session.scalars(captured)))

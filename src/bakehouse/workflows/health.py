@@ -13,6 +13,8 @@ QUIET_S = 30.0
 SILENT_S, NEVER_UP_S = 180.0, 900.0
 _BOOTING_S, _BOOTING_INTERVAL_S = 300.0, 1.5
 _UP_INTERVAL_S, _INTERVAL_S = 60.0, 15.0
+# A guest that may be frozen is asked until it says that it is not, but no longer than this at that pace.
+_DOUBT_S = 600.0
 
 
 class Sign(Enum):
@@ -40,6 +42,20 @@ class GuestHealth:
     network_since_s: float | None = None
     silent_since_s: float | None = None
     next_look_s: float = 0.0
+    in_doubt_until_s: float = 0.0
+
+    def doubt(self, now_s: float) -> None:
+        """It may be frozen."""
+        self.in_doubt_until_s = now_s + _DOUBT_S
+        self.look_again()
+
+    def trust(self) -> None:
+        """It is not frozen."""
+        self.in_doubt_until_s = 0.0
+
+    def look_again(self) -> None:
+        """Do so in the next round."""
+        self.next_look_s = 0.0
 
     def take(self, sign: Sign, now_s: float) -> Verdict:
         """Learn from a look, and plan the next one."""
@@ -50,6 +66,8 @@ class GuestHealth:
             interval_s = _BOOTING_INTERVAL_S
         else:
             interval_s = _INTERVAL_S
+        if now_s < self.in_doubt_until_s:
+            interval_s = min(interval_s, _BOOTING_INTERVAL_S)
         self.next_look_s = now_s + interval_s
         return verdict
 

@@ -28,7 +28,8 @@ class Host:
     ``memory_mib`` is what launches may use. ``is_root`` tells whether machines get uids of their own.
     ``locks`` holds one lock per instance: whoever starts, stops or captures its machine holds it; one per volume, for
     who has the disk open while it is attached to none; and one per VPC, see vpc_network.py. Who takes two takes the
-    instance's first.
+    instance's first. ``freezing`` holds one per instance, too, taken last: whoever freezes or thaws its guest holds it.
+    ``in_doubt`` are instances whose guest may have been left frozen; the reachability watch takes them out again.
     """
 
     settings: Settings
@@ -43,6 +44,8 @@ class Host:
     memory_mib: int
     is_root: bool
     locks: Locks = field(default_factory=Locks)
+    freezing: Locks = field(default_factory=Locks)
+    in_doubt: set[str] = field(default_factory=set)
 
     def enqueue(self, session: Session, name: str, *arguments: Any, key: str, workflow_id: str) -> None:
         """Put a workflow into the caller's transaction; see ``Engine.enqueue``."""

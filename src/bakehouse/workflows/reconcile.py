@@ -65,9 +65,9 @@ def adopt_running(host: Host) -> None:
                 if not _adopt_interface(host, instance.instance_id):
                     continue
             watch_machine(host, instance.instance_id)
-        except PartError:
+        except Exception:  # whatever one machine is like, the others are reattached to
             _log.exception("could not reattach to %s", instance.instance_id)
-    capture.thaw_all(host, [one for one in running if one.instance_id in alive])
+    capture.doubt_all(host)
 
 
 def _adopt_interface(host: Host, instance_id: str) -> bool:

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from bakehouse.database.models import Image, Instance, Snapshot, Volume
 from bakehouse.domain import images, instances, replace_root_volume_tasks, retention, snapshots, volume_modifications
 from bakehouse.domain.instances import State
-from bakehouse.errors import PartError
 from bakehouse.workflows.host import Host
 
 _log = logging.getLogger("bakehouse.upkeep")
@@ -60,8 +59,8 @@ class Upkeep:
         while True:
             try:
                 tidy(self._host)
-            except PartError as error:
-                _log.warning("cannot tidy now: %s", error)
+            except Exception:  # "database is locked", say: the next round is another one
+                _log.exception("cannot tidy now")
             if self._stopped.wait(_INTERVAL_S):
                 return
 
