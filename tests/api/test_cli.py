@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import unique
-from tests.framework.service import Service, environment, free_port
+from tests.framework.service import Service, free_port
 from tests.framework.tiny_cloud import command, write_disk
 
 pytestmark = pytest.mark.programs
@@ -32,7 +32,7 @@ def test_env_points_a_client_of_the_shells_at_the_service(service: Service) -> N
     script = 'eval "$("$0" -m bakehouse.cli env)" && exec "$0" -c "$1"'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable, caller],
-        env=environment(service.state_root, service.port),
+        env=service.environment,
         capture_output=True,
         text=True,
         check=True,

@@ -13,6 +13,7 @@ from bakehouse.storage.digest import Digest
 from bakehouse.storage.object_store import ObjectStore, open_object_store
 from bakehouse.storage.snapshots import Snapshots, manifest_key
 from bakehouse.storage.store_lock import StoreLock
+from tests.framework.grounds import claimed_ground
 from tests.framework.s3 import start_s3
 from tests.framework.service import Service, running_service
 from tests.framework.tiny_cloud import command, import_image, launch, wait_for_state, wait_until_it_counts, write_disk
@@ -37,18 +38,20 @@ class Bakery:
 
 @pytest.fixture(scope="module", params=["local", "s3"])
 def bakery(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakery]:
-    with tempfile.TemporaryDirectory(prefix="bh-") as name, pytest.MonkeyPatch.context() as patch:
+    with claimed_ground() as ground, tempfile.TemporaryDirectory(prefix="bh-") as name:
         root = Path(name)
         root.chmod(0o711)
-        url, credentials = "", {}
+        variables, url, credentials = ground.variables, "", {}
         if request.param == "s3":
             server = request.getfixturevalue("s3_server")
             url = server.url("damage")
             credentials = {"access_key_id": server.access_key_id, "secret_access_key": server.secret_access_key}
-            patch.setenv("BAKEHOUSE_BLOCK_STORE_URL", url)
-            patch.setenv("BAKEHOUSE_BLOCK_STORE_ACCESS_KEY_ID", server.access_key_id)
-            patch.setenv("BAKEHOUSE_BLOCK_STORE_SECRET_ACCESS_KEY", server.secret_access_key)
-        with running_service(root / "s") as service:
+            variables |= {
+                "BAKEHOUSE_BLOCK_STORE_URL": url,
+                "BAKEHOUSE_BLOCK_STORE_ACCESS_KEY_ID": server.access_key_id,
+                "BAKEHOUSE_BLOCK_STORE_SECRET_ACCESS_KEY": server.secret_access_key,
+            }
+        with running_service(root / "s", variables=variables) as service:
             image_id = import_image(service, write_disk(root / "tiny.raw", noise_mib=2))
             objects = open_object_store(url, directory=root / "s" / "blocks", credentials=credentials)
             yield Bakery(service, objects, image_id)

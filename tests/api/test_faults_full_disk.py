@@ -11,6 +11,7 @@ import pytest
 
 from bakehouse.paths import StateDirectory
 from tests.api.conftest import unique
+from tests.framework.grounds import Ground, claimed_ground
 from tests.framework.service import Service, running_service
 from tests.framework.small_disk import MIB, SmallDisk, mounted
 from tests.framework.tiny_cloud import (
@@ -34,6 +35,12 @@ NO_SPACE = "No space left on device"
 
 
 @pytest.fixture
+def ground() -> Iterator[Ground]:
+    with claimed_ground() as claimed:
+        yield claimed
+
+
+@pytest.fixture
 def directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bh-") as name:
         Path(name).chmod(0o711)
@@ -52,12 +59,10 @@ def stop(service: Service, ec2: Any, *instance_ids: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_store_that_fills_up_under_a_capture_costs_the_image_alone(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fills_up_under_a_capture_costs_the_image_alone(directory: Path, ground: Ground) -> None:
     with mounted(directory / "blocks", size_mib=24) as disk:
-        monkeypatch.setenv("BAKEHOUSE_BLOCK_STORE_URL", f"file://{disk.path}")
-        with running_service(directory / "s") as service:
+        variables = {**ground.variables, "BAKEHOUSE_BLOCK_STORE_URL": f"file://{disk.path}"}
+        with running_service(directory / "s", variables=variables) as service:
             ec2 = service.client()
             image_id = import_image(service, write_disk(directory / "tiny.raw", noise_mib=NOISE_MIB))
             instance_id = launch(ec2, image_id)
@@ -95,8 +100,13 @@ def check_next_capture(service: Service, instance_id: str) -> None:
     stop(service, ec2, instance_id, copy)
 
 
-def test_a_full_disk_ends_a_launch_holds_a_guest_and_lets_every_request_through(directory: Path) -> None:
-    with mounted(directory / "s", size_mib=96) as disk, running_service(directory / "s") as service:
+def test_a_full_disk_ends_a_launch_holds_a_guest_and_lets_every_request_through(
+    directory: Path, ground: Ground
+) -> None:
+    with (
+        mounted(directory / "s", size_mib=96) as disk,
+        running_service(directory / "s", variables=ground.variables) as service,
+    ):
         ec2 = service.client()
         image_id = import_image(service, write_disk(directory / "tiny.raw", noise_mib=NOISE_MIB))
         check_launch(service, disk, image_id)

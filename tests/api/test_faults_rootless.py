@@ -2,19 +2,23 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.framework.grounds import Ground, claimed_ground
+from tests.framework.kept_logs import logs_kept
 
 pytestmark = [
     pytest.mark.programs,
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs every other test rootless already"),
 ]
-UID = 1_000_321_000
 ROOT = Path(__file__).parents[2]
 
 # A node of our own over /dev/net/tun, which most hosts leave open to all, and some do not.
@@ -55,20 +59,44 @@ with running_service(home / "s") as service:
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
+def ground() -> Iterator[Ground]:
+    with claimed_ground() as claimed:
+        yield claimed
+
+
+@pytest.fixture
+def directory(ground: Ground) -> Iterator[Path]:
+    uid = ground.uids[-1]
     made = Path(tempfile.mkdtemp(prefix="bh-"))
     made.chmod(0o755)
     (made / "home").mkdir()
-    os.chown(made / "home", UID, UID)
-    yield made
+    os.chown(made / "home", uid, uid)
+    with logs_kept(made / "home" / "s"):
+        yield made
+    end_all(uid)
     shutil.rmtree(made)
 
 
-def test_a_service_without_any_right_launches_captures_and_leaves_nothing(directory: Path) -> None:
+def end_all(uid: int) -> None:
+    """End whatever a test that failed has left of the user's."""
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and process.stat().st_uid == uid:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def test_a_service_without_any_right_launches_captures_and_leaves_nothing(directory: Path, ground: Ground) -> None:
     if not all(path.stat().st_mode & 0o005 == 0o005 for path in (ROOT, *ROOT.parents, *Path(sys.prefix).parents)):
         pytest.skip("the checkout is closed to other users")
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", INSIDE, sys.executable, directory, str(UID)],
+    done = run_inside(directory, ground)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["live available", "offline available", "doctor True True", "down 0", "left []"]
+
+
+def run_inside(directory: Path, ground: Ground) -> subprocess.CompletedProcess[str]:
+    """The code above as that user."""
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", INSIDE, sys.executable, directory, str(ground.uids[-1])],
         env={
             # As an ordinary user has it on Debian.
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -76,12 +104,11 @@ def test_a_service_without_any_right_launches_captures_and_leaves_nothing(direct
             "PYTHONPATH": os.pathsep.join(sys.path),
             "PYTHONDONTWRITEBYTECODE": "1",
             "CODE": CODE,
+            **ground.variables,
         },
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=500,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["live available", "offline available", "doctor True True", "down 0", "left []"]

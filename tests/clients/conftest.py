@@ -11,7 +11,7 @@ from tests.framework.tiny_service import import_calm_image, running_tiny_service
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """A service on a fresh state directory."""
-    with running_tiny_service(1) as running:
+    with running_tiny_service() as running:
         yield running
 
 

@@ -5,7 +5,6 @@ The base image is built once per recipe and kept in build/, from where each run'
 """
 
 import fcntl
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bakehouse.guest.base_image.build import build_base_image, inputs_digest
+from tests.framework.grounds import claimed_ground
 from tests.framework.guests import Guest, base_image_id, key_pair, launch_guest
 from tests.framework.service import Service, environment, free_port, run_cli, running_service
 
@@ -32,29 +32,15 @@ def base_disk() -> Path:
 
 
 @pytest.fixture(scope="session")
-def machine_service(base_disk: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+def machine_service(base_disk: Path) -> Iterator[Service]:
     """A service that has the base image; everything it started is ended with it."""
-    with tempfile.TemporaryDirectory(prefix="bh-") as directory:
+    with claimed_ground() as ground, tempfile.TemporaryDirectory(prefix="bh-") as directory:
         Path(directory).chmod(0o711)  # machines pass through to their own files
         state_root, port = Path(directory) / "s", free_port()
-        variables = environment(state_root, port)
+        variables = {**environment(state_root, port), **ground.variables}
         run_cli(variables, "image", "import", str(base_disk), "--name", "base")
-        try:
-            with running_service(state_root, port=port) as service:
-                yield service
-        finally:
-            if request.session.testsfailed:
-                _keep_logs(state_root)
-            run_cli(variables, "down")
-
-
-def _keep_logs(state_root: Path) -> None:
-    """What the machines and the service said, for whoever reads of the failure."""
-    kept = _BUILD / "logs-of-failed-tests"
-    kept.mkdir(exist_ok=True)
-    shutil.copy(state_root.with_name(f"{state_root.name}.log"), kept / "service.log")
-    for log in state_root.glob("instances/*/*.log"):
-        shutil.copy(log, kept / f"{log.parent.name}-{log.name}")
+        with running_service(state_root, port=port, variables=ground.variables) as service:
+            yield service
 
 
 @pytest.fixture(scope="session")

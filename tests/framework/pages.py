@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.framework.service import Service, environment
+from tests.framework.service import Service
 
 ROOT = Path(__file__).parents[2]
 # The clients that the launcher installs for the tests only.
@@ -52,8 +52,9 @@ def variables_for(service: Service, home: Path) -> dict[str, str]:
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m bakehouse.cli "$@"\n')
     command.chmod(0o755)
     paths = [str(programs), str(Path(sys.executable).parent), str(CLIENTS / "venv/bin"), os.environ["PATH"]]
-    settings = {**environment(service.state_root, service.port), **service.variables}
-    kept = {name: value for name, value in settings.items() if not name.startswith(("AWS_", "XDG_", "ANSIBLE_"))}
+    kept = {
+        name: value for name, value in service.environment.items() if not name.startswith(("AWS_", "XDG_", "ANSIBLE_"))
+    }
     printed = service.run_cli("env").splitlines()
     exports = dict(line.removeprefix("export ").split("=", 1) for line in printed)
     return {

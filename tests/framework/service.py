@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from botocore.config import Config  # type: ignore[import-untyped]
 
 from bakehouse.host.endpoint import find_endpoint
 from bakehouse.paths import StateDirectory
+from bakehouse.settings import Settings
+from tests.framework.kept_logs import logs_kept
+from tests.framework.patience import PATIENCE_S
 
-_START_TIMEOUT_S = 60
 _ROOT = Path(__file__).parents[2]
 _SERVE = ("-m", "bakehouse.cli", "serve")
 
@@ -68,9 +70,19 @@ class Service:
             config=Config(retries={"total_max_attempts": 1}),
         )
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its process, and a command run against it, is given."""
+        return {**environment(self.state_root, self.port), **self.variables}
+
+    @property
+    def settings(self) -> Settings:
+        """The same, read."""
+        return Settings.from_environment(self.environment)
+
     def run_cli(self, *words: str) -> str:
         """Run a verb of the command line against it; what it printed."""
-        return run_cli({**environment(self.state_root, self.port), **self.variables}, *words)
+        return run_cli(self.environment, *words)
 
     def new_account(self, *words: str) -> Keys:
         """One more account, made as an administrator makes it; ``words`` are options of the command."""
@@ -86,7 +98,11 @@ class Service:
         """End it with SIGTERM, as Ctrl-C does; its machines run on."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=60)
+            try:
+                self.process.wait(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
 
     def serial_log(self, instance_id: str) -> Path:
         """Where an instance's serial port is written to."""
@@ -97,13 +113,13 @@ class Service:
         self.process.kill()
         self.process.wait()
 
-    def start(self, *, module: Sequence[str] = _SERVE, variables: Mapping[str, str] | None = None) -> None:
-        """Start it, again after it has ended, and wait until it answers; ``variables`` go to its environment."""
+    def start(self, *, module: Sequence[str] = _SERVE) -> None:
+        """Start it, again after it has ended, and wait until it answers."""
         log = self.state_root.with_name(f"{self.state_root.name}.log")
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *module],
-                env={**environment(self.state_root, self.port), **self.variables, **(variables or {})},
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -126,7 +142,13 @@ def environment(state_root: Path, port: int) -> dict[str, str]:
 def run_cli(variables: Mapping[str, str], *words: str) -> str:
     """Run a verb of the command line with these settings; what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "bakehouse.cli", *words], env=variables, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bakehouse.cli", *words],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -143,17 +165,18 @@ def free_port() -> int:
 def running_service(
     state_root: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
-    """Start the service, wait until it answers, end it with SIGTERM."""
+    """Start the service and wait until it answers; at last end it with SIGTERM, and all that it started."""
     service = Service(state_root=state_root, port=port or free_port(), variables=variables or {})
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(logs_kept(state_root))
+        stack.callback(service.run_cli, "down")
+        stack.callback(service.end)
         service.start()
         yield service
-    finally:
-        service.end()
 
 
 def _wait(service: Service, log: Path) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if service.process.poll() is not None:
             raise AssertionError(f"the service ended:\n{log.read_text()[-4000:]}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.framework.counting_guest import BOOT_SECTOR, DISK_BYTES
 from tests.framework.patience import PATIENCE_S, wait_for
-from tests.framework.service import Service, environment
+from tests.framework.service import Service
 
 MIB = 1 << 20
 
@@ -20,7 +20,7 @@ def command(
     """Run a ``bakehouse`` command against the service's state directory."""
     return subprocess.run(
         [sys.executable, "-m", "bakehouse.cli", *words],
-        env={**environment(service.state_root, service.port), **(settings or {})},
+        env={**service.environment, **(settings or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

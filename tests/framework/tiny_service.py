@@ -6,26 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.framework.calm_guest import write_disk
+from tests.framework.grounds import claimed_ground
 from tests.framework.service import Service, running_service
 
 HOME_REGION, OTHER_REGION = "us-east-1", "eu-west-1"
-_UID_BASE = 1_930_000_000
-_UIDS_EACH = 200_000
 
 
 @contextmanager
-def running_tiny_service(number: int) -> Iterator[Service]:
-    """Start the ``number``th; its uids and public addresses are apart from the others' and from a user's."""
-    variables = {
-        "BAKEHOUSE_UID_BASE": str(_UID_BASE + number * _UIDS_EACH),
-        "BAKEHOUSE_PUBLIC_NETWORK": f"127.{204 + number}.0.0/16",
-        "BAKEHOUSE_REGIONS": f"{HOME_REGION},{OTHER_REGION}",
-    }
-    with tempfile.TemporaryDirectory(prefix="bh-") as directory:  # a short path: sockets lie below it
+def running_tiny_service() -> Iterator[Service]:
+    """Start one."""
+    with (
+        claimed_ground() as ground,
+        tempfile.TemporaryDirectory(prefix="bh-") as directory,  # a short path: sockets lie below it
+    ):
         Path(directory).chmod(0o711)  # machines pass through to their own files
+        variables = {**ground.variables, "BAKEHOUSE_REGIONS": f"{HOME_REGION},{OTHER_REGION}"}
         with running_service(Path(directory) / "s", variables=variables) as running:
             yield running
-        running.run_cli("down")
 
 
 def import_calm_image(service: Service) -> str:

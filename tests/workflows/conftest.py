@@ -10,25 +10,19 @@ import pytest
 
 from bakehouse.main import import_image, stop_everything
 from tests.framework.calm_guest import write_disk
+from tests.framework.grounds import claimed_ground
 from tests.framework.mortal_service import MortalService
 from tests.framework.postgresql import postgresql_server
 
-# Their own uids and public addresses, apart from those of a service that runs here already.
-_UID_BASES = (1_960_000_000, 1_961_000_000)
 REGIONS = ("us-east-1", "eu-west-1")
-_PUBLIC_NETWORKS = ("127.203.0.0/16", "127.204.0.0/16")
 
 
 @contextmanager
-def _mortal_service(number: int, **variables: str) -> Iterator[MortalService]:
+def _mortal_service(**variables: str) -> Iterator[MortalService]:
     """A service that has the calm guest's image; whatever it started is ended with it."""
-    with tempfile.TemporaryDirectory(prefix="bh-") as directory:
+    with claimed_ground() as ground, tempfile.TemporaryDirectory(prefix="bh-") as directory:
         Path(directory).chmod(0o711)  # machines pass through to their own files
-        own = {
-            "BAKEHOUSE_UID_BASE": str(_UID_BASES[number]),
-            "BAKEHOUSE_PUBLIC_NETWORK": _PUBLIC_NETWORKS[number],
-            "BAKEHOUSE_REGIONS": ",".join(REGIONS),
-        }
+        own = {**ground.variables, "BAKEHOUSE_REGIONS": ",".join(REGIONS)}
         service = MortalService(Path(directory) / "s", {**own, **variables})
         disk = Path(directory) / "calm.raw"
         write_disk(disk)
@@ -45,7 +39,7 @@ def _mortal_service(number: int, **variables: str) -> Iterator[MortalService]:
 @pytest.fixture(scope="session")
 def mortal() -> Iterator[MortalService]:
     """The service, running, with all rows in SQLite."""
-    with _mortal_service(0) as service:
+    with _mortal_service() as service:
         yield service
 
 
@@ -54,7 +48,7 @@ def mortal_on_postgresql() -> Iterator[MortalService]:
     """Another one, with all rows and the engine's in PostgreSQL."""
     with (
         postgresql_server() as server,
-        _mortal_service(1, BAKEHOUSE_DATABASE_URL=server.new_database("bakehouse")) as service,
+        _mortal_service(BAKEHOUSE_DATABASE_URL=server.new_database("bakehouse")) as service,
     ):
         yield service
 
