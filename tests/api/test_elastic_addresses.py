@@ -1,7 +1,6 @@
 """Elastic addresses through unmodified boto3: whose they are, where they lead, and what survives what."""
 
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,8 @@ from bakehouse.paths import StateDirectory
 from bakehouse.workflows.metadata import find_metadata
 from tests.api.conftest import unique
 from tests.api.test_nouns import refused
-from tests.framework.patience import WAITS
+from tests.framework.held import held
+from tests.framework.patience import WAITS, wait_for
 from tests.framework.service import Keys, Service
 
 pytestmark = pytest.mark.programs
@@ -59,17 +59,15 @@ def described(own: Any, instance_id: str) -> dict[str, Any]:
 def listens(public_ip: str) -> bool:
     """Whether the address leads to a guest at the very port (the guest itself may not answer)."""
     try:
-        socket.create_connection((public_ip, PORT), timeout=5).close()
+        socket.create_connection((public_ip, PORT), timeout=60).close()
     except ConnectionRefusedError:
         return False
     return True
 
 
 def becomes(public_ip: str, wanted: bool) -> bool:
-    deadline = time.monotonic() + 20
-    while listens(public_ip) != wanted and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return listens(public_ip) == wanted
+    wait_for(lambda: listens(public_ip) == wanted, f"{public_ip} to be {'open' if wanted else 'closed'}")
+    return True
 
 
 def metadata_of(service: Service, instance: dict[str, Any]) -> Any:
@@ -187,12 +185,13 @@ def test_an_address_survives_stop_and_start_and_outlives_its_instance(
 
 
 def test_an_instance_without_a_public_address_has_none_after_its_elastic_one(
-    own: Any, address: dict[str, Any], image_id: str
+    service: Service, own: Any, pair: list[str], address: dict[str, Any], image_id: str
 ) -> None:
     interface = {"DeviceIndex": 0, "AssociatePublicIpAddress": False}
     run = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
-    instance_id = own.run_instances(**run, NetworkInterfaces=[interface])["Instances"][0]["InstanceId"]
-    pending = refused(own.associate_address, AllocationId=address["AllocationId"], InstanceId=instance_id)
+    with held(service, described(own, pair[0])["VpcId"]):
+        instance_id = own.run_instances(**run, NetworkInterfaces=[interface])["Instances"][0]["InstanceId"]
+        pending = refused(own.associate_address, AllocationId=address["AllocationId"], InstanceId=instance_id)
     own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     made = own.associate_address(AllocationId=address["AllocationId"], InstanceId=instance_id)
     assert described(own, instance_id)["PublicIpAddress"] == address["PublicIp"]

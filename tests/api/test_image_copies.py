@@ -6,11 +6,11 @@ import pytest
 
 from bakehouse.main import check_storage, collect_garbage, open_snapshots
 from bakehouse.paths import StateDirectory
-from bakehouse.settings import Settings
 from tests.api.conftest import unique
 from tests.api.test_nouns import refused
+from tests.framework.held import held
 from tests.framework.patience import WAITS
-from tests.framework.service import Keys, Service, environment
+from tests.framework.service import Keys, Service
 from tests.framework.tiny_cloud import launch, wait_for_image, wait_for_state
 from tests.framework.tiny_service import HOME_REGION, OTHER_REGION
 
@@ -51,11 +51,6 @@ def block_bytes(service: Service) -> int:
     taken = sum(path.stat().st_size for path in blocks.rglob("*") if path.is_file())
     assert taken
     return taken
-
-
-def settings_of(service: Service) -> Settings:
-    """What its process was given."""
-    return Settings.from_environment({**environment(service.state_root, service.port), **service.variables})
 
 
 def copy(ec2: Any, image_id: str, *, region: str = HOME_REGION, **more: Any) -> dict[str, Any]:
@@ -152,12 +147,13 @@ def test_a_repeated_client_token_makes_one_copy(ec2: Any, own: dict[str, Any]) -
     assert ec2.copy_image(**request)["ImageId"] == ec2.copy_image(**request)["ImageId"]
 
 
-def test_a_pending_image_is_not_copied(ec2: Any, image_id: str) -> None:
+def test_a_pending_image_is_not_copied(service: Service, ec2: Any, image_id: str) -> None:
     instance_id = launch(ec2, image_id)
     wait_for_state(ec2, instance_id, "running")
-    pending = ec2.create_image(InstanceId=instance_id, Name=unique("pending"), NoReboot=True)["ImageId"]
-    request = {"SourceImageId": pending, "SourceRegion": HOME_REGION, "Name": unique("copy")}
-    assert refused(ec2.copy_image, **request) == "InvalidAMIID.Unavailable"
+    with held(service, instance_id):
+        pending = ec2.create_image(InstanceId=instance_id, Name=unique("pending"), NoReboot=True)["ImageId"]
+        request = {"SourceImageId": pending, "SourceRegion": HOME_REGION, "Name": unique("copy")}
+        assert refused(ec2.copy_image, **request) == "InvalidAMIID.Unavailable"
     wait_for_image(ec2, pending)
     ec2.terminate_instances(InstanceIds=[instance_id])
 
@@ -191,8 +187,8 @@ def test_what_was_copied_lives_on_when_its_source_is_gone_and_collected(
     there = copy(elsewhere, source["ImageId"])
     ec2.deregister_image(ImageId=source["ImageId"])
     ec2.delete_snapshot(SnapshotId=snapshot_of(source))
-    collect_garbage(settings_of(service))
-    assert not check_storage(settings_of(service), lambda _done, _total: None)
+    collect_garbage(service.settings)
+    assert not check_storage(service.settings, lambda _done, _total: None)
     assert elsewhere.describe_images(ImageIds=[there["ImageId"]])["Images"][0]["State"] == "available"
 
 
@@ -200,7 +196,7 @@ def test_a_copy_of_what_is_not_in_the_store_fails_and_says_so(
     service: Service, ec2: Any, elsewhere: Any, own: dict[str, Any]
 ) -> None:
     source, name = copy(ec2, own["ImageId"]), unique("lost")
-    open_snapshots(settings_of(service)).delete(snapshot_of(source))
+    open_snapshots(service.settings).delete(snapshot_of(source))
     failed = copy(elsewhere, source["ImageId"], Name=name)
     assert failed["State"] == "failed"
     assert failed["StateReason"]["Message"] == f"{snapshot_of(source)} is not in the block store"

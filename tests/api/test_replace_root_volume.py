@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from bakehouse.paths import StateDirectory
 from tests.api.conftest import unique
+from tests.framework.held import held
 from tests.framework.patience import WAITS
 from tests.framework.service import Service
 from tests.framework.tiny_host import wait_for
@@ -182,11 +183,12 @@ def test_only_what_was_taken_of_a_root_of_the_instance_replaces_it(ec2: Any, ins
 def test_a_second_task_and_captures_of_all_volumes_wait_for_the_first(
     service: Service, ec2: Any, instance_id: str
 ) -> None:
-    task = ec2.create_replace_root_volume_task(InstanceId=instance_id, DeleteReplacedRootVolume=True)
-    task_id = task["ReplaceRootVolumeTask"]["ReplaceRootVolumeTaskId"]
-    assert code_of(ec2.create_replace_root_volume_task, InstanceId=instance_id) == "IncorrectState"
-    assert code_of(ec2.create_snapshots, InstanceSpecification={"InstanceId": instance_id}) == "IncorrectState"
-    assert code_of(ec2.create_image, InstanceId=instance_id, Name=unique("image")) == "IncorrectState"
+    with held(service, instance_id):
+        task = ec2.create_replace_root_volume_task(InstanceId=instance_id, DeleteReplacedRootVolume=True)
+        task_id = task["ReplaceRootVolumeTask"]["ReplaceRootVolumeTaskId"]
+        assert code_of(ec2.create_replace_root_volume_task, InstanceId=instance_id) == "IncorrectState"
+        assert code_of(ec2.create_snapshots, InstanceSpecification={"InstanceId": instance_id}) == "IncorrectState"
+        assert code_of(ec2.create_image, InstanceId=instance_id, Name=unique("image")) == "IncorrectState"
     wait_for(lambda: task_of(ec2, task_id)["TaskState"] == "succeeded", "the first task")
     assert_counting(service, ec2, instance_id)
 

@@ -14,8 +14,10 @@ from tests.api.conftest import unique
 from tests.framework.belongings import ZONE
 from tests.framework.caller import Caller
 from tests.framework.calm_guest import COUNT_OFFSET
+from tests.framework.held import held
 from tests.framework.patience import WAITS
 from tests.framework.service import Service
+from tests.framework.tiny_cloud import wait_until_it_counts
 from tests.framework.tiny_host import wait_for
 from tests.framework.two_volumes import running_with_two_volumes
 
@@ -105,6 +107,7 @@ def test_all_volumes_of_an_instance_are_captured_at_one_instant_and_it_is_not_re
     service: Service, ec2: Any, instance_id: str, volume_ids: list[str]
 ) -> None:
     log = service.serial_log(instance_id)
+    wait_until_it_counts(ec2, instance_id)
     shutdowns = log.read_bytes().count(b"S")
     own = [{"ResourceType": "snapshot", "Tags": [{"Key": "of", "Value": "request"}, {"Key": "more", "Value": ""}]}]
     reply = ec2.create_snapshots(
@@ -167,7 +170,9 @@ def test_a_volume_of_a_running_instance_grows_and_what_is_made_of_it_afterwards_
         wait(ec2, "snapshot_completed", SnapshotIds=[snapshot_id])
         return str(snapshot_id)
 
+    wait_until_it_counts(ec2, instance_id)
     before = snapshot()
+    wait_until_it_counts(ec2, instance_id)
     done = modify(ec2, root, Size=3)
     assert (done["ModificationState"], done["Progress"]) == ("completed", 100)
     assert (done["OriginalSize"], done["TargetSize"]) == (1, 3)
@@ -181,6 +186,7 @@ def test_a_volume_of_a_running_instance_grows_and_what_is_made_of_it_afterwards_
     assert [one["Ebs"]["VolumeSize"] for one in mappings] == [3, 2]
     assert code_of(ec2.create_volume, AvailabilityZone=ZONE, SnapshotId=after, Size=2) == "InvalidParameterValue"
 
+    wait_until_it_counts(ec2, instance_id)
     ec2.stop_instances(InstanceIds=[instance_id])
     wait(ec2, "instance_stopped", InstanceIds=[instance_id])
     assert modify(ec2, root, Size=4)["ModificationState"] == "completed"
@@ -263,10 +269,13 @@ def test_a_root_stays_of_a_type_that_can_boot(ec2: Any, volume_ids: list[str]) -
     assert code_of(ec2.modify_volume, VolumeId=volume_ids[0], VolumeType="st1", Size=125) == "InvalidParameterValue"
 
 
-def test_a_second_modification_waits_for_the_first(ec2: Any, volume_ids: list[str]) -> None:
+def test_a_second_modification_waits_for_the_first(
+    service: Service, ec2: Any, instance_id: str, volume_ids: list[str]
+) -> None:
     size = volume_of(ec2, volume_ids[0])["Size"]
-    ec2.modify_volume(VolumeId=volume_ids[0], Size=size + 1)
-    assert code_of(ec2.modify_volume, VolumeId=volume_ids[0], Size=size + 2) == "IncorrectModificationState"
+    with held(service, instance_id):
+        ec2.modify_volume(VolumeId=volume_ids[0], Size=size + 1)
+        assert code_of(ec2.modify_volume, VolumeId=volume_ids[0], Size=size + 2) == "IncorrectModificationState"
     wait_for(lambda: modification_of(ec2, volume_ids[0])["ModificationState"] == "completed", "the end of the first")
     names = {"modification-state": "completed", "target-size": str(size + 1), "volume-id": volume_ids[0]}
     filters = [{"Name": name, "Values": [value]} for name, value in names.items()]
