@@ -23,6 +23,7 @@ _QUIET_S = 15
 _PROBE = """
 import json, sys, time
 gaps, last, end = [], time.monotonic(), time.monotonic() + float(sys.argv[1])
+open("begun", "w").close()
 while last < end:
     time.sleep(0.001)
     now = time.monotonic()
@@ -53,8 +54,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def _pause(bench: Bench, login: Login, instance_id: str, quiet: dict[str, Any]) -> Iterator[Figure]:
     """The first image is made while the probe runs."""
-    login.run(f"nohup python3 probe.py {_QUIET_S} > probe.out 2>&1 &")
-    time.sleep(2)
+    login.run(f"rm -f begun; nohup python3 probe.py {_QUIET_S} > probe.out 2>&1 &")
+    login.run("until test -e begun; do sleep 0.1; done", timeout_s=_WAIT_S)
     took_s, _ = _create_image(bench, instance_id, "bench-1")
     # The brackets keep the pattern from finding the shell that waits.
     login.run("while pgrep -f [p]robe.py >/dev/null; do sleep 1; done", timeout_s=_WAIT_S)
