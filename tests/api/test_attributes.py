@@ -11,8 +11,9 @@ from bakehouse.api.models import get_operation_model
 from tests.api.conftest import unique
 from tests.framework.belongings import Belongings
 from tests.framework.caller import Caller
-from tests.framework.patience import WAITS
+from tests.framework.patience import WAITS, wait_for
 from tests.framework.service import Service
+from tests.framework.tiny_cloud import console
 
 pytestmark = pytest.mark.programs
 
@@ -95,7 +96,7 @@ def test_what_is_said_of_an_images_attributes_is_what_was_set(administrator: Cal
 
 def test_the_console_is_seen_as_text_and_as_a_picture(service: Service, belongings: Belongings) -> None:
     ec2 = service.client()
-    assert "." in ec2.get_console_output(InstanceId=belongings.instance)["Output"]
+    wait_for(lambda: "." in console(ec2, belongings.instance), "a dot on the console")
     screen = ec2.get_console_screenshot(InstanceId=belongings.instance)["ImageData"]
     assert Picture.open(io.BytesIO(base64.b64decode(screen))).format == "JPEG"
 

@@ -15,7 +15,7 @@ import pytest
 
 from bakehouse.api.models import get_operation_model
 from bakehouse.api.registry import discover
-from tests.framework.belongings import Belongings, acquire
+from tests.framework.belongings import Belongings, acquire, lasting
 from tests.framework.caller import Answer, Caller
 from tests.framework.fuzz import Attempt, Fuzzer
 from tests.framework.patience import WAITS
@@ -48,7 +48,7 @@ def everything(caller: Caller) -> dict[str, Any]:
         required = getattr(get_operation_model(each.service, each.name).input_shape, "required_members", [])
         if each.name.startswith(("Describe", "List")) and not required:
             parsed = caller.call(each.name, OWN.get(each.name), service=each.service).parsed
-            shown[f"{each.service} {each.name}"] = {**parsed, "ResponseMetadata": None}
+            shown[f"{each.service} {each.name}"] = {**lasting(parsed), "ResponseMetadata": None}
     assert len(shown) > 20
     return shown
 

@@ -10,7 +10,7 @@ import pytest
 
 from bakehouse.api.models import get_operation_model, input_members
 from bakehouse.api.registry import Operation
-from tests.framework.belongings import Belongings
+from tests.framework.belongings import Belongings, lasting
 from tests.framework.caller import Answer, Caller
 from tests.framework.naming import EC2, NAMINGS, NOT_WITH_OWN, UNKNOWN_IDS, Naming, request_for
 
@@ -32,7 +32,7 @@ def is_listing(operation: Operation) -> bool:
 
 def strip(answer: Answer) -> dict[str, Any]:
     assert answer.status == 200, answer.body
-    return {name: value for name, value in answer.parsed.items() if name != "ResponseMetadata"}
+    return {name: value for name, value in lasting(answer.parsed).items() if name != "ResponseMetadata"}
 
 
 def said(answer: Answer, resource: str) -> tuple[int, str, str]:

@@ -105,6 +105,15 @@ def acquire(service: Service, keys: Keys, image_id: str) -> Belongings:
     )
 
 
+def lasting(parsed: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what changes by itself: a guest of which no network hears turns impaired in time."""
+    statuses = parsed.get("InstanceStatuses")
+    if statuses is None:
+        return parsed
+    kept = [{name: value for name, value in one.items() if not name.endswith("Status")} for one in statuses]
+    return {**parsed, "InstanceStatuses": kept}
+
+
 def _make_profile(iam: Any, name: str) -> dict[str, Any]:
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting("ec2.amazonaws.com"))
     profile: dict[str, Any] = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]

@@ -2,18 +2,19 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.framework.patience import wait_for
 from tests.framework.service import Keys, Service
 
 # Generous: emulated machines beside each other on a busy host.
 _SSH_TIMEOUT_S = 240
 _WAIT = {"Delay": 2, "MaxAttempts": 300}
+_BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +60,27 @@ class Guest:
     def _ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         words = [
             *("ssh", "-i", str(self.key_file), "-o", "BatchMode=yes", "-o", "ConnectTimeout=60"),
+            *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6"),
             *("-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={os.devnull}", "-o", "LogLevel=ERROR"),
             *(f"admin@{self.address}", command),
         ]
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=_SSH_TIMEOUT_S)
 
+    def try_ssh(self, command: str) -> str | None:
+        """What a command in the guest printed; None when its user cannot log in just now, or is cut off."""
+        try:
+            done = self._ssh(command)
+        except subprocess.TimeoutExpired:
+            return None
+        return done.stdout if done.returncode == 0 else None
+
     def admits(self) -> bool:
         """Whether its user can log in by now."""
-        return self._ssh("true").returncode == 0
+        return self.try_ssh("true") is not None
+
+    def has_booted_since(self, boot_id: str) -> bool:
+        """Whether it is up in another boot by now."""
+        return self.try_ssh(_BOOT_ID) not in (None, boot_id)
 
     def ssh(self, command: str) -> str:
         """Run a command in the guest; what it printed."""
@@ -76,7 +90,7 @@ class Guest:
 
     def boot_id(self) -> str:
         """The kernel's name for this boot."""
-        return self.ssh("cat /proc/sys/kernel/random/boot_id")
+        return self.ssh(_BOOT_ID)
 
 
 def launch_guest(service: Service, key_file: Path, *, keys: Keys | None = None, **request: Any) -> Guest:
@@ -84,21 +98,13 @@ def launch_guest(service: Service, key_file: Path, *, keys: Keys | None = None, 
     run = service.client(keys=keys).run_instances(MinCount=1, MaxCount=1, **request)
     guest = Guest(service=service, instance_id=run["Instances"][0]["InstanceId"], key_file=key_file, keys=keys)
     guest.wait("instance_status_ok")
-    wait_for(guest.admits, "the guest lets its user in", limit_s=900)
+    wait_for(guest.admits, "a login", timeout_s=900, pause_s=1)
     return guest
 
 
 def base_image_id(ec2: Any) -> str:
     """The imported base image."""
     return str(ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"])
-
-
-def wait_for(condition: Any, what: str, *, limit_s: float = 300, pause_s: float = 1.0) -> None:
-    """Wait until ``condition()`` is true."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit_s:g} s until {what}"
-        time.sleep(pause_s)
 
 
 @contextmanager

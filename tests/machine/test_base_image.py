@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.framework.guests import Guest, base_image_id, launch_guest, wait_for
-from tests.framework.patience import WAITS
+from tests.framework.guests import Guest, base_image_id, launch_guest
+from tests.framework.patience import WAITS, wait_for
 from tests.framework.service import Service
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
@@ -100,14 +100,9 @@ def test_the_machine_id_is_the_instances_and_outlives_a_reboot(configured: Guest
     before = configured.boot_id()
     configured.ssh("sudo update-grub 2>&1")  # what boots next is what Debian's own tools wrote
     configured.ec2.reboot_instances(InstanceIds=[configured.instance_id])
-    wait_for(lambda: is_another_boot(configured, before), "the guest has booted again", limit_s=900)
+    wait_for(lambda: configured.has_booted_since(before), "another boot", timeout_s=900, pause_s=1)
     assert configured.ssh("cat /etc/machine-id").strip() == firmware
     assert configured.ssh("cat /etc/ssh/ssh_host_ed25519_key.pub") == host_key
-
-
-def is_another_boot(guest: Guest, before: str) -> bool:
-    """Whether the guest answers again, after its reboot."""
-    return guest.admits() and guest.boot_id() != before
 
 
 def test_a_copy_under_uefi_is_a_machine_of_its_own(

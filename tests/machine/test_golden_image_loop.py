@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.framework.guests import Guest, launch_guest, wait_for
-from tests.framework.patience import WAITS
+from tests.framework.guests import Guest, launch_guest
+from tests.framework.patience import WAITS, wait_for
 from tests.framework.service import Service
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
@@ -75,7 +75,7 @@ def data_volume(machine_service: Service, webserver: Guest) -> str:
     ec2.attach_volume(VolumeId=volume_id, InstanceId=webserver.instance_id, Device="/dev/sdf")
     ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=WAITS)
     serial = volume_id.replace("-", "")
-    wait_for(lambda: serial in webserver.ssh("ls /dev/disk/by-id"), "the guest sees its new disk")
+    wait_for(lambda: serial in webserver.ssh("ls /dev/disk/by-id"), "the new disk", pause_s=1)
     assert webserver.ssh(FILL_DATA_DISK.format(serial=serial)).endswith("kept\n")
     return volume_id
 
@@ -138,7 +138,7 @@ def test_the_image_is_found_by_its_owner_name_and_tag_with_both_disks(machine_se
 
 
 def test_a_copy_serves_the_same_site_byte_for_byte(production: Guest) -> None:
-    wait_for(lambda: production.ssh("curl -s http://localhost/ || true"), "the copy's site answers")
+    wait_for(lambda: production.ssh("curl -s http://localhost/ || true"), "the copy's site", pause_s=1)
     assert read_page(production) == PAGE
 
 
@@ -173,7 +173,7 @@ def test_a_disk_is_detached_from_the_running_guest_and_keeps_its_data(
     assert data_volume.replace("-", "") not in webserver.ssh("ls /dev/disk/by-id")
     ec2.attach_volume(VolumeId=data_volume, InstanceId=production.instance_id, Device="/dev/sdg")
     disk = DATA_DISK.format(serial=data_volume.replace("-", ""))
-    wait_for(lambda: production.ssh(f"test -b {disk} && echo yes || true"), "the disk is in the other guest")
+    wait_for(lambda: production.ssh(f"test -b {disk} && echo yes || true"), "the disk in the other guest", pause_s=1)
     assert production.ssh(f"sudo mkdir -p /moved && sudo mount {disk} /moved && cat /moved/file") == "kept\n"
 
 

@@ -1,13 +1,18 @@
 """What the tests here ask of a service, and the truth about it afterwards."""
 
+import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from bakehouse.durable.engine import Moment
 from tests.framework.host_truth import differences
 from tests.framework.mortal_service import KillPoint, MortalService
+from tests.framework.patience import wait_for
 from tests.framework.settling import wait_until_settled
-from tests.framework.tiny_host import wait_for
+
+# What ends after its end was said: an uplink behind its agent, a program between fork and exec.
+_ENDING_S = 30
 
 
 def kill_points(workflow: str, *steps: str, moments: Iterable[Moment] = (Moment.DONE,)) -> list[KillPoint]:
@@ -52,6 +57,16 @@ def assert_running(mortal: MortalService, instance_id: str) -> None:
 
 
 def assert_true(mortal: MortalService) -> None:
-    """The host holds what the rows say."""
-    wrong = differences(mortal.settings, service_pid=mortal.service.process.pid)
+    """The host holds what the rows say, once everything that was told to end has ended."""
+    wrong: list[str] = []
+
+    def is_true() -> bool:
+        try:
+            wrong[:] = differences(mortal.settings, service_pid=mortal.service.process.pid)
+        except subprocess.CalledProcessError as error:  # it ended while it was looked at
+            wrong[:] = [str(error)]
+        return not wrong
+
+    with suppress(AssertionError):
+        wait_for(is_true, "the truth", timeout_s=_ENDING_S, pause_s=0.5)
     assert not wrong, "\n".join(wrong)
