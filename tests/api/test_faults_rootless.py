@@ -109,6 +109,6 @@ def run_inside(directory: Path, ground: Ground) -> subprocess.CompletedProcess[s
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1200,
         check=False,
     )
