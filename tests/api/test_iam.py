@@ -117,6 +117,12 @@ def test_a_role_and_its_policies(iam: Any, service: Service) -> None:
     assert iam.get_role_policy(RoleName=name, PolicyName="inline")["PolicyDocument"] == json.loads(ALLOW_ALL)
     attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     assert attached == [{"PolicyName": "AdministratorAccess", "PolicyArn": ADMINISTRATOR}]
+    pages = iam.get_paginator("list_entities_for_policy").paginate(
+        PolicyArn=ADMINISTRATOR, PaginationConfig={"PageSize": 1}
+    )
+    cut = [[*page["PolicyGroups"], *page["PolicyUsers"], *page["PolicyRoles"]] for page in pages]
+    assert {len(page) for page in cut} == {1}
+    assert name in [one.get("RoleName") for page in cut for one in page]
     entities = iam.list_entities_for_policy(PolicyArn=ADMINISTRATOR)
     assert name in {role["RoleName"] for role in entities["PolicyRoles"]}
     assert refused(iam.delete_role, RoleName=name) == ("DeleteConflict", 409)

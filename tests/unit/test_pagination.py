@@ -67,6 +67,21 @@ def test_texts_tell_themselves_apart() -> None:
     assert rest == {"PolicyNames": list("def")}
 
 
+def test_several_lists_are_cut_as_if_they_were_one() -> None:
+    pages, paged = Pages(b"k" * 32), Paged(result=("Users", "Roles"), key=("UserId", "RoleId"), minimum=1)
+    whole = {"Users": [{"UserId": "u1"}, {"UserId": "u2"}], "Roles": [{"RoleId": "r1"}, {"RoleId": "r2"}]}
+    seen, asked = [], {"MaxResults": 3}
+    for _ in range(2):
+        reply: dict[str, Any] = dict(whole)
+        pages.cut(paged, SCOPE, asked, reply)
+        asked["NextToken"] = reply.pop("NextToken", None)
+        seen.append(reply)
+    assert seen == [
+        {"Users": whole["Users"], "Roles": whole["Roles"][:1]},
+        {"Users": [], "Roles": whole["Roles"][1:]},
+    ]
+
+
 def test_a_token_works_only_for_the_request_it_was_made_for() -> None:
     _, token = cut(images(*range(20)), MaxResults=5, Owners=["self"])
     assert cut(images(*range(20)), MaxResults=7, NextToken=token, Owners=["self"])[0] == [

@@ -36,19 +36,25 @@ _EC2_NAMES = MemberNames()
 class Paged:
     """How one operation is cut into pages.
 
-    ``result`` names the list in the reply. ``minimum`` and ``maximum`` bound MaxResults. ``ids`` names the
-    parameters that cannot be given together with MaxResults (EC2: InvalidParameterCombination). ``key``
-    names the members that identify an item. ``clamps``: a greater MaxResults is lowered, not refused
-    (DescribeSnapshots). ``default`` is the size of a page when none is asked for; EC2's lists have none and come whole.
+    ``result`` names the list in the reply, or several that are cut as if they were one. ``minimum`` and ``maximum``
+    bound MaxResults. ``ids`` names the parameters that cannot be given together with MaxResults (EC2:
+    InvalidParameterCombination). ``key`` names the members that identify an item. ``clamps``: a greater MaxResults is
+    lowered, not refused (DescribeSnapshots). ``default`` is the size of a page when none is asked for; EC2's lists have
+    none and come whole.
     """
 
-    result: str
+    result: str | tuple[str, ...]
     minimum: int = 5
     maximum: int = 1000
     ids: tuple[str, ...] = ()
     key: str | tuple[str, ...] = ()
     clamps: bool = False
     default: int | None = None
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The lists in the reply."""
+        return (self.result,) if isinstance(self.result, str) else self.result
 
     def check(self, parameters: Mapping[str, Any], names: MemberNames = _EC2_NAMES) -> None:
         """Refuse a MaxResults that is out of bounds, or given together with ids."""
@@ -104,10 +110,12 @@ class Pages:
         not_bound = (names.max_results, names.next_token)
         rest = {name: value for name, value in parameters.items() if name not in not_bound}
         bound = json.dumps([*scope, digest_parameters(rest)]).encode()
-        items = reply.get(paged.result, [])
+        places = [(name, item) for name in paged.results for item in reply.get(name, ())]
+        items = [item for _, item in places]
         start = self._find_start(paged, bound, token, items) if token is not None else 0
         end = len(items) if size is None else start + min(size, paged.maximum)
-        reply[paged.result] = items[start:end]
+        for name in paged.results:
+            reply[name] = [item for place, item in places[start:end] if place == name]
         if end < len(items):
             position = json.dumps([end, paged.identify(items[end - 1])])
             reply[names.next_token] = self._seal(position.encode(), bound)

@@ -221,9 +221,15 @@ def list_policy_tags(context: RequestContext, request: Parameters) -> Reply:
     return {"Tags": identity_tags.of(context.session, _get(context, request).policy_id)}
 
 
-@operation("iam", "ListEntitiesForPolicy", mutates=False, honours=("EntityFilter", "PathPrefix", "PolicyArn"))
+@operation(
+    "iam",
+    "ListEntitiesForPolicy",
+    mutates=False,
+    honours=("EntityFilter", "PathPrefix", "PolicyArn"),
+    paged=page(("PolicyGroups", "PolicyUsers", "PolicyRoles"), ("GroupId", "UserId", "RoleId")),
+)
 def list_entities_for_policy(context: RequestContext, request: Parameters) -> Reply:
-    """Who of the account has a policy, all at once."""
+    """Who of the account has a policy."""
     arn = request["PolicyArn"]
     if managed_policies.find_document(context.session, context.account_id, arn) is None:
         raise managed_policies.not_found(arn)
@@ -243,7 +249,6 @@ def list_entities_for_policy(context: RequestContext, request: Parameters) -> Re
             for one in owners
             if isinstance(one, IamRole) and kind in (None, "Role")
         ],
-        "IsTruncated": False,
     }
 
 

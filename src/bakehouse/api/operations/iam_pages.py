@@ -3,6 +3,6 @@
 from bakehouse.api.pagination import Paged
 
 
-def page(result: str, key: str = "") -> Paged:
-    """The pages of the list ``result``, whose items are told apart by ``key``."""
+def page(result: str | tuple[str, ...], key: str | tuple[str, ...] = "") -> Paged:
+    """The pages of the list ``result``, or of several, whose items are told apart by ``key``."""
     return Paged(result=result, key=key or (), minimum=1, maximum=1000, default=100)
