@@ -154,6 +154,7 @@ REFUSED: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     ),
     ("InvalidParameterValue", ("ResetImageAttribute", {"ImageId": "{image}", "Attribute": "description"})),
     # volumes and snapshots
+    ("MissingParameter", ("CreateVolume", {"Size": 1})),
     ("InvalidParameterValue", volume(Size=0)),
     ("InvalidParameterValue", volume(AvailabilityZone="us-east-1z")),
     ("MissingParameter", ("CreateVolume", {"AvailabilityZone": ZONE})),

@@ -68,6 +68,8 @@ def create_volume(context: RequestContext, request: Parameters) -> Reply:
     """Write a volume that is being created, blank or of a snapshot."""
     session = context.session
     zone = request.get("AvailabilityZone")
+    if zone is None:
+        raise errors.missing_parameter("AvailabilityZone")
     if zone not in zone_names(context.region):
         raise errors.invalid_value_for("AvailabilityZone", zone)
     size_gib = request.get("Size")
