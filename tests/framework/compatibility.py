@@ -113,13 +113,14 @@ def _filters(operation: Operation, shape: Shape | None) -> str:
     table = operation.filters
     if table is None:
         return ""
-    names = sorted({*table.paths, *table.outer}) + (["tag:KEY", "tag-key"] if table.tags else [])
-    missing = sorted(_documented_filters(shape) - set(names) - ({"tag", "tag-value"} if table.tags else set()))
+    by_tag = [] if table.tags is None else ["tag:KEY", "tag-key"] if table.tags else ["tag:KEY"]
+    names = sorted({*table.paths, *table.outer}) + by_tag
+    missing = sorted(documented_filters(shape) - set(names) - ({"tag", "tag-value"} if by_tag else set()))
     without = f" without {', '.join(f'`{name}`' for name in missing)}" if missing else ""
     return _clause("filters", [f"`{name}`" for name in names]) + without
 
 
-def _documented_filters(shape: Shape | None) -> set[str]:
+def documented_filters(shape: Shape | None) -> set[str]:
     """The names in the model's prose, ``<li><p><code>NAME</code> - ...``; lists inside an item are its values."""
     text = shape.members["Filters"].documentation if shape and "Filters" in shape.members else ""
     names, depth = set(), 0

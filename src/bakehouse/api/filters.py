@@ -56,7 +56,7 @@ class FilterTable:
     ``"BlockDeviceMappings[].Ebs.VolumeId"``), several paths (either may match), or a function of the item
     that gives the values. ``outer`` is the same for the enclosing item (the reservation's
     ``"ReservationId"``). ``tags`` is the path of the tag list, by which ``tag:KEY``, ``tag-key`` and
-    ``tag-value`` work; None when the noun has no tags.
+    ``tag-value`` work; None when the noun has no tags, empty when an item is itself a tag.
     """
 
     item: str
@@ -97,7 +97,7 @@ class FilterTable:
 
     def _tags(self, item: Item) -> Iterator[Any]:
         assert self.tags is not None
-        return values_at(item, [*split_path(self.tags), "[]"])
+        return values_at(item, [*split_path(self.tags), "[]"] if self.tags else [])
 
     def _reduce(self, reply: dict[str, Any], outer: list["_Test"], inner: list["_Test"]) -> None:
         lists = self.item.split("[]")[:-1]
@@ -113,6 +113,11 @@ class FilterTable:
             if members or not inner:
                 kept.append({**group, inner_name: members})
         reply[outer_name] = kept
+
+
+def paths_under(name: str, path: str, members: Mapping[str, str]) -> dict[str, str]:
+    """The filters on members of one part of an item: ``{"name.code": "State.Code"}``."""
+    return {f"{name}.{each}": f"{path}.{member}" for each, member in members.items()}
 
 
 @dataclass(frozen=True)

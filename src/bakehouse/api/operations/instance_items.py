@@ -6,9 +6,34 @@ from typing import Any
 from bakehouse.database.models import Instance, NetworkInterface, Volume
 from bakehouse.domain import instance_types
 from bakehouse.domain.instances import STATE_CODES, State
+from bakehouse.domain.vpcs import zone_id
 from bakehouse.network.names import private_dns_name, public_dns_name
 
 Item = dict[str, Any]
+
+# Names are made of addresses here, in every subnet.
+PRIVATE_DNS_NAME_OPTIONS = {
+    "EnableResourceNameDnsAAAARecord": False,
+    "EnableResourceNameDnsARecord": False,
+    "HostnameType": "ip-name",
+}
+# What is so of every instance.
+_COMMON = {
+    "Architecture": "x86_64",
+    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+    "EnaSupport": True,
+    "EnclaveOptions": {"Enabled": False},
+    "HibernationOptions": {"Configured": False},
+    "Hypervisor": "xen",
+    "MaintenanceOptions": {"AutoRecovery": "default"},
+    "NetworkPerformanceOptions": {"BandwidthWeighting": "default"},
+    "Operator": {"Managed": False},
+    "PlatformDetails": "Linux/UNIX",
+    "PrivateDnsNameOptions": PRIVATE_DNS_NAME_OPTIONS,
+    "RootDeviceType": "ebs",
+    "UsageOperation": "RunInstances",
+    "VirtualizationType": "hvm",
+}
 
 
 def state_item(state: str) -> Item:
@@ -76,6 +101,7 @@ def interface_item(interface: NetworkInterface, group_names: dict[str, str], sou
         "Ipv6Addresses": [],
         "MacAddress": interface.mac_address,
         "NetworkInterfaceId": interface.interface_id,
+        "Operator": {"Managed": False},
         "OwnerId": interface.account_id,
         "PrivateDnsName": dns_name,
         "PrivateIpAddress": interface.private_ip,
@@ -90,15 +116,13 @@ def interface_item(interface: NetworkInterface, group_names: dict[str, str], sou
 def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[str, str]) -> Item:
     """The Instance shape of one row; a terminated instance has no network and no volumes any more."""
     item: Item = {
+        **_COMMON,
         "AmiLaunchIndex": instance.ami_launch_index,
-        "Architecture": "x86_64",
         "BlockDeviceMappings": [block_device_item(volume) for volume in instance.volumes],
         "BootMode": instance.boot_mode,
         "ClientToken": instance.client_token or "",
         "CurrentInstanceBootMode": instance.boot_mode,
         "EbsOptimized": instance.ebs_optimized,
-        "EnaSupport": True,
-        "Hypervisor": "xen",
         "IamInstanceProfile": profile_item(instance),
         "ImageId": instance.image_id,
         "InstanceId": instance.instance_id,
@@ -108,20 +132,21 @@ def instance_item(instance: Instance, tags: Sequence[Item], group_names: dict[st
         "MetadataOptions": {"State": "applied", **instance.metadata_options},
         "Monitoring": {"State": instance.monitoring},
         "NetworkInterfaces": [],
-        "Placement": {"AvailabilityZone": instance.availability_zone, "GroupName": "", "Tenancy": "default"},
-        "PlatformDetails": "Linux/UNIX",
+        "Placement": {
+            "AvailabilityZone": instance.availability_zone,
+            "AvailabilityZoneId": zone_id(instance.availability_zone),
+            "GroupName": "",
+            "Tenancy": "default",
+        },
         "PrivateDnsName": "",
         "ProductCodes": instance.product_codes,
         "PublicDnsName": "",
         "RootDeviceName": instance.root_device_name,
-        "RootDeviceType": "ebs",
         "SecurityGroups": [],
         "State": state_item(instance.state),
         "StateReason": state_reason_item(instance),
         "StateTransitionReason": instance.state_transition_reason,
         "Tags": list(tags),
-        "UsageOperation": "RunInstances",
-        "VirtualizationType": "hvm",
     }
     if instance.state != State.TERMINATED:
         cores = instance_types.get_instance_type(instance.instance_type).vcpus

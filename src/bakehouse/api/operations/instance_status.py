@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Callable
 
 from PIL import Image as Picture
 
@@ -10,10 +11,12 @@ from bakehouse.api.filters import FilterTable
 from bakehouse.api.operations.instance_items import state_item
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
-from bakehouse.database.models import Instance, now
+from bakehouse.database.models import Instance, Volume, now
 from bakehouse.domain import instances
 from bakehouse.domain.instances import State
+from bakehouse.domain.vpcs import zone_id
 from bakehouse.errors import ApiError, PartError
+from bakehouse.workflows.volume_health import Health, Status, examiner
 
 # EC2 keeps the last 64 KiB of console output.
 _CONSOLE_BYTES = 64 * 1024
@@ -21,11 +24,22 @@ _CONSOLE_BYTES = 64 * 1024
 _STATUS_FILTERS = FilterTable(
     item="InstanceStatuses[]",
     paths={
+        "application-status.status": "ApplicationStatus.Status",
+        "attached-ebs-status.status": "AttachedEbsStatus.Status",
         "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
+        "event.code": "Events[].Code",
+        "event.description": "Events[].Description",
+        "event.instance-event-id": "Events[].InstanceEventId",
+        "event.not-after": "Events[].NotAfter",
+        "event.not-before": "Events[].NotBefore",
+        "event.not-before-deadline": "Events[].NotBeforeDeadline",
         "instance-state-code": "InstanceState.Code",
         "instance-state-name": "InstanceState.Name",
         "instance-status.reachability": "InstanceStatus.Details[].Status",
         "instance-status.status": "InstanceStatus.Status",
+        "operator.managed": "Operator.Managed",
+        "operator.principal": "Operator.Principal",
         "system-status.reachability": "SystemStatus.Details[].Status",
         "system-status.status": "SystemStatus.Status",
     },
@@ -44,20 +58,31 @@ def _guest_summary(instance: Instance) -> dict[str, object]:
     return _summary("ok", "passed") if reached else _summary("initializing", "initializing")
 
 
-def _status_item(instance: Instance) -> dict[str, object]:
+_OF_VOLUMES = {Status.OK: ("ok", "passed"), Status.IMPAIRED: ("impaired", "failed")}
+
+
+def _volumes_summary(instance: Instance, examine: Callable[[Volume], Health]) -> dict[str, object]:
+    statuses = {examine(volume).status for volume in instance.volumes}
+    worst = next((one for one in (Status.IMPAIRED, Status.INSUFFICIENT_DATA) if one in statuses), Status.OK)
+    return _summary(*_OF_VOLUMES.get(worst, ("insufficient-data", "insufficient-data")))
+
+
+def _status_item(instance: Instance, examine: Callable[[Volume], Health]) -> dict[str, object]:
     if instance.state != State.RUNNING:
-        guest = system = _summary("not-applicable", "not-applicable")
-        for summary in (guest, system):
-            summary["Details"] = []
+        guest = system = attached = {**_summary("not-applicable", ""), "Details": []}
     else:
         # The host's part is up as soon as the machine runs; the guest's when it was seen to answer.
         system = _summary("ok", "passed")
         guest = _guest_summary(instance)
+        attached = _volumes_summary(instance, examine)
     return {
+        "AttachedEbsStatus": attached,
         "AvailabilityZone": instance.availability_zone,
+        "AvailabilityZoneId": zone_id(instance.availability_zone),
         "InstanceId": instance.instance_id,
         "InstanceState": state_item(instance.state),
         "InstanceStatus": guest,
+        "Operator": {"Managed": False},
         "SystemStatus": system,
     }
 
@@ -75,7 +100,8 @@ def describe_instance_status(context: RequestContext, request: Parameters) -> Re
     found = instances.visible(context.session, context.account_id, request.get("InstanceIds", ()))
     if not request.get("IncludeAllInstances"):
         found = [one for one in found if one.state == State.RUNNING]
-    return {"InstanceStatuses": [_status_item(one) for one in found]}
+    examine = examiner(context.host)
+    return {"InstanceStatuses": [_status_item(one, examine) for one in found]}
 
 
 @operation("ec2", "GetConsoleOutput", mutates=False, honours=("InstanceId", "Latest"))

@@ -6,10 +6,10 @@ from itertools import groupby
 from typing import Any
 
 from bakehouse.api.context import Parameters, Reply, RequestContext
-from bakehouse.api.filters import FilterTable
 from bakehouse.api.launch_authorization import authorize_launch
 from bakehouse.api.operations import block_devices
 from bakehouse.api.operations.image_alias import with_image_id
+from bakehouse.api.operations.instance_filters import INSTANCE_FILTERS
 from bakehouse.api.operations.instance_items import instance_item, state_change_item
 from bakehouse.api.operations.template_use import TemplateUse, under_request
 from bakehouse.api.operations.vpc_network import apply_network
@@ -164,88 +164,12 @@ def _reservation_item(
     }
 
 
-_INSTANCE_FILTERS = FilterTable(
-    item="Reservations[].Instances[]",
-    paths={
-        "affinity": "Placement.Affinity",
-        "architecture": "Architecture",
-        "availability-zone": "Placement.AvailabilityZone",
-        "block-device-mapping.attach-time": "BlockDeviceMappings[].Ebs.AttachTime",
-        "block-device-mapping.delete-on-termination": "BlockDeviceMappings[].Ebs.DeleteOnTermination",
-        "block-device-mapping.device-name": "BlockDeviceMappings[].DeviceName",
-        "block-device-mapping.status": "BlockDeviceMappings[].Ebs.Status",
-        "block-device-mapping.volume-id": "BlockDeviceMappings[].Ebs.VolumeId",
-        "boot-mode": "BootMode",
-        "client-token": "ClientToken",
-        "current-instance-boot-mode": "CurrentInstanceBootMode",
-        "dns-name": "PublicDnsName",
-        "group-id": "SecurityGroups[].GroupId",
-        "group-name": "SecurityGroups[].GroupName",
-        "hypervisor": "Hypervisor",
-        "iam-instance-profile.arn": "IamInstanceProfile.Arn",
-        "iam-instance-profile.id": "IamInstanceProfile.Id",
-        "image-id": "ImageId",
-        "instance-id": "InstanceId",
-        "instance-state-code": "State.Code",
-        "instance-state-name": "State.Name",
-        "instance-type": "InstanceType",
-        "instance.group-id": "SecurityGroups[].GroupId",
-        "instance.group-name": "SecurityGroups[].GroupName",
-        "ip-address": "PublicIpAddress",
-        "key-name": "KeyName",
-        "launch-index": "AmiLaunchIndex",
-        "launch-time": "LaunchTime",
-        "metadata-options.http-endpoint": "MetadataOptions.HttpEndpoint",
-        "metadata-options.http-tokens": "MetadataOptions.HttpTokens",
-        "monitoring-state": "Monitoring.State",
-        "network-interface.addresses.private-ip-address": "NetworkInterfaces[].PrivateIpAddress",
-        "network-interface.addresses.association.public-ip": "NetworkInterfaces[].Association.PublicIp",
-        "network-interface.addresses.primary": "NetworkInterfaces[].PrivateIpAddresses[].Primary",
-        "network-interface.association.ip-owner-id": "NetworkInterfaces[].Association.IpOwnerId",
-        "network-interface.association.public-ip": "NetworkInterfaces[].Association.PublicIp",
-        "network-interface.attachment.attach-time": "NetworkInterfaces[].Attachment.AttachTime",
-        "network-interface.attachment.attachment-id": "NetworkInterfaces[].Attachment.AttachmentId",
-        "network-interface.attachment.delete-on-termination": "NetworkInterfaces[].Attachment.DeleteOnTermination",
-        "network-interface.attachment.device-index": "NetworkInterfaces[].Attachment.DeviceIndex",
-        "network-interface.attachment.instance-id": "InstanceId",
-        "network-interface.attachment.status": "NetworkInterfaces[].Attachment.Status",
-        "network-interface.description": "NetworkInterfaces[].Description",
-        "network-interface.group-id": "NetworkInterfaces[].Groups[].GroupId",
-        "network-interface.mac-address": "NetworkInterfaces[].MacAddress",
-        "network-interface.network-interface-id": "NetworkInterfaces[].NetworkInterfaceId",
-        "network-interface.owner-id": "NetworkInterfaces[].OwnerId",
-        "network-interface.private-dns-name": "NetworkInterfaces[].PrivateDnsName",
-        "network-interface.source-dest-check": "NetworkInterfaces[].SourceDestCheck",
-        "network-interface.status": "NetworkInterfaces[].Status",
-        "network-interface.subnet-id": "NetworkInterfaces[].SubnetId",
-        "network-interface.vpc-id": "NetworkInterfaces[].VpcId",
-        "platform-details": "PlatformDetails",
-        "private-dns-name": "PrivateDnsName",
-        "private-ip-address": "PrivateIpAddress",
-        "product-code": "ProductCodes[].ProductCodeId",
-        "product-code.type": "ProductCodes[].ProductCodeType",
-        "reason": "StateTransitionReason",
-        "root-device-name": "RootDeviceName",
-        "root-device-type": "RootDeviceType",
-        "source-dest-check": "SourceDestCheck",
-        "state-reason-code": "StateReason.Code",
-        "subnet-id": "SubnetId",
-        "tenancy": "Placement.Tenancy",
-        "usage-operation": "UsageOperation",
-        "virtualization-type": "VirtualizationType",
-        "vpc-id": "VpcId",
-    },
-    outer={"owner-id": "OwnerId", "reservation-id": "ReservationId"},
-    tags="Tags",
-)
-
-
 @operation(
     "ec2",
     "DescribeInstances",
     mutates=False,
     honours=("InstanceIds",),
-    filters=_INSTANCE_FILTERS,
+    filters=INSTANCE_FILTERS,
     paged=Paged(result="Reservations", minimum=5, maximum=1000, ids=("InstanceIds",), key="ReservationId"),
 )
 def describe_instances(context: RequestContext, request: Parameters) -> Reply:

@@ -86,6 +86,8 @@ _FILTERS = FilterTable(
         "ipv6-addresses.ipv6-address": "Ipv6Addresses[].Ipv6Address",
         "mac-address": "MacAddress",
         "network-interface-id": "NetworkInterfaceId",
+        "operator.managed": "Operator.Managed",
+        "operator.principal": "Operator.Principal",
         "owner-id": "OwnerId",
         "private-dns-name": "PrivateDnsName",
         "private-ip-address": "PrivateIpAddress",

@@ -4,7 +4,7 @@ from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
-from bakehouse.api.filters import FilterTable
+from bakehouse.api.filters import FilterTable, paths_under
 from bakehouse.api.operations.ip_permissions import FLAT, NESTED, read_permissions
 from bakehouse.api.operations.vpc_network import apply_network
 from bakehouse.api.pagination import Paged
@@ -86,14 +86,13 @@ def _permission_filters(prefix: str, member: str) -> dict[str, str]:
         "cidr": "IpRanges[].CidrIp",
         "from-port": "FromPort",
         "group-id": "UserIdGroupPairs[].GroupId",
-        "group-name": "UserIdGroupPairs[].GroupName",
         "ipv6-cidr": "Ipv6Ranges[].CidrIpv6",
         "prefix-list-id": "PrefixListIds[].PrefixListId",
         "protocol": "IpProtocol",
         "to-port": "ToPort",
         "user-id": "UserIdGroupPairs[].UserId",
     }
-    return {f"{prefix}.{name}": f"{member}[].{path}" for name, path in paths.items()}
+    return paths_under(prefix, f"{member}[]", paths)
 
 
 @operation(

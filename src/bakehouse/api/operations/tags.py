@@ -106,6 +106,7 @@ def delete_tags(context: RequestContext, request: Parameters) -> Reply:
             "resource-type": "ResourceType",
             "value": "Value",
         },
+        tags="",
     ),
     paged=Paged(result="Tags", minimum=5, maximum=1000, key=("ResourceId", "Key")),
 )

@@ -44,7 +44,9 @@ def describe_nat_gateways(context: RequestContext, request: Parameters) -> Reply
     filters=FilterTable(
         item="VpcEndpoints[]",
         paths={
+            "ip-address-type": "IpAddressType",
             "service-name": "ServiceName",
+            "service-region": "ServiceRegion",
             "vpc-endpoint-id": "VpcEndpointId",
             "vpc-endpoint-state": "State",
             "vpc-endpoint-type": "VpcEndpointType",
@@ -86,9 +88,15 @@ def describe_egress_only_internet_gateways(context: RequestContext, request: Par
     filters=FilterTable(
         item="VpcPeeringConnections[]",
         paths={
+            "accepter-vpc-info.cidr-block": "AccepterVpcInfo.CidrBlock",
+            "accepter-vpc-info.owner-id": "AccepterVpcInfo.OwnerId",
             "accepter-vpc-info.vpc-id": "AccepterVpcInfo.VpcId",
+            "expiration-time": "ExpirationTime",
+            "requester-vpc-info.cidr-block": "RequesterVpcInfo.CidrBlock",
+            "requester-vpc-info.owner-id": "RequesterVpcInfo.OwnerId",
             "requester-vpc-info.vpc-id": "RequesterVpcInfo.VpcId",
             "status-code": "Status.Code",
+            "status-message": "Status.Message",
             "vpc-peering-connection-id": "VpcPeeringConnectionId",
         },
         tags="Tags",

@@ -3,7 +3,8 @@
 import ipaddress
 
 from bakehouse.api.context import Parameters, Reply, RequestContext
-from bakehouse.api.filters import FilterTable
+from bakehouse.api.filters import FilterTable, paths_under
+from bakehouse.api.operations.instance_items import PRIVATE_DNS_NAME_OPTIONS
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
 from bakehouse.domain import tags, vpcs
@@ -24,6 +25,10 @@ from bakehouse.ids import Prefix
             "cidr-block-association.cidr-block": "CidrBlockAssociationSet[].CidrBlock",
             "cidr-block-association.state": "CidrBlockAssociationSet[].CidrBlockState.State",
             "dhcp-options-id": "DhcpOptionsId",
+            "ipv6-cidr-block-association.association-id": "Ipv6CidrBlockAssociationSet[].AssociationId",
+            "ipv6-cidr-block-association.ipv6-cidr-block": "Ipv6CidrBlockAssociationSet[].Ipv6CidrBlock",
+            "ipv6-cidr-block-association.ipv6-pool": "Ipv6CidrBlockAssociationSet[].Ipv6Pool",
+            "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet[].Ipv6CidrBlockState.State",
             "is-default": "IsDefault",
             "isDefault": "IsDefault",
             "owner-id": "OwnerId",
@@ -73,19 +78,34 @@ def describe_vpcs(context: RequestContext, request: Parameters) -> Reply:
         paths={
             "availability-zone": "AvailabilityZone",
             "availability-zone-id": "AvailabilityZoneId",
-            "availabilityZoneId": "AvailabilityZoneId",
             "availabilityZone": "AvailabilityZone",
+            "availabilityZoneId": "AvailabilityZoneId",
             "available-ip-address-count": "AvailableIpAddressCount",
             "cidr": "CidrBlock",
             "cidr-block": "CidrBlock",
             "cidrBlock": "CidrBlock",
+            "customer-owned-ipv4-pool": "CustomerOwnedIpv4Pool",
             "default-for-az": "DefaultForAz",
             "defaultForAz": "DefaultForAz",
             "enable-dns64": "EnableDns64",
+            "enable-lni-at-device-index": "EnableLniAtDeviceIndex",
+            "ipv6-cidr-block-association.association-id": "Ipv6CidrBlockAssociationSet[].AssociationId",
+            "ipv6-cidr-block-association.ipv6-cidr-block": "Ipv6CidrBlockAssociationSet[].Ipv6CidrBlock",
+            "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet[].Ipv6CidrBlockState.State",
             "ipv6-native": "Ipv6Native",
             "map-customer-owned-ip-on-launch": "MapCustomerOwnedIpOnLaunch",
             "map-public-ip-on-launch": "MapPublicIpOnLaunch",
+            "outpost-arn": "OutpostArn",
             "owner-id": "OwnerId",
+            **paths_under(
+                "private-dns-name-options-on-launch",
+                "PrivateDnsNameOptionsOnLaunch",
+                {
+                    "enable-resource-name-dns-a-record": "EnableResourceNameDnsARecord",
+                    "enable-resource-name-dns-aaaa-record": "EnableResourceNameDnsAAAARecord",
+                    "hostname-type": "HostnameType",
+                },
+            ),
             "state": "State",
             "subnet-arn": "SubnetArn",
             "subnet-id": "SubnetId",
@@ -114,6 +134,7 @@ def describe_subnets(context: RequestContext, request: Parameters) -> Reply:
                 "MapCustomerOwnedIpOnLaunch": False,
                 "MapPublicIpOnLaunch": one.map_public_ip_on_launch,
                 "OwnerId": one.account_id,
+                "PrivateDnsNameOptionsOnLaunch": PRIVATE_DNS_NAME_OPTIONS,
                 "State": "available",
                 "SubnetArn": f"arn:aws:ec2:{context.region}:{one.account_id}:subnet/{one.subnet_id}",
                 "SubnetId": one.subnet_id,
