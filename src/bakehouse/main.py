@@ -58,6 +58,7 @@ from bakehouse.workflows import (
     launch_instance,
     machine_exited,
     modify_volume,
+    reboot_instance,
     replace_root_volume,
     store_care,
     volumes,
@@ -89,7 +90,7 @@ WORKFLOWS: dict[str, Callable[..., None]] = {
     "launch_instance": launch_instance.launch_instance,
     "machine_exited": machine_exited.machine_exited,
     "modify_volume": modify_volume.modify_volume,
-    "reboot_instance": end_instance.reboot_instance,
+    "reboot_instance": reboot_instance.reboot_instance,
     "replace_root_volume": replace_root_volume.replace_root_volume,
     # Starting is launching: every step finds what is there already.
     "start_instance": launch_instance.launch_instance,

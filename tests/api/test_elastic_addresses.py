@@ -167,7 +167,7 @@ def test_an_address_survives_stop_and_start_and_outlives_its_instance(
     instance_id, elastic = launched["InstanceId"], address["PublicIp"]
     own.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     own.associate_address(AllocationId=address["AllocationId"], InstanceId=instance_id)
-    own.stop_instances(InstanceIds=[instance_id], Force=True)
+    own.stop_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     own.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     assert described(own, instance_id)["PublicIpAddress"] == elastic
     assert not listens(elastic)

@@ -44,7 +44,7 @@ with running_service(home / "s") as service:
     print("live", tiny.wait_for_image(ec2, live)["State"])
     copy = tiny.launch(ec2, live)
     tiny.wait_until_it_counts(ec2, copy)
-    ec2.stop_instances(InstanceIds=[copy], Force=True)
+    ec2.stop_instances(InstanceIds=[copy], SkipOsShutdown=True)
     tiny.wait_for_state(ec2, copy, "stopped")
     offline = ec2.create_image(InstanceId=copy, Name="offline")["ImageId"]
     print("offline", tiny.wait_for_image(ec2, offline)["State"])

@@ -76,7 +76,7 @@ def test_an_image_that_an_instance_still_uses_can_be_deregistered(
     assert administrator.call("RunInstances", run).code == "InvalidAMIID.Unavailable"
     # Its name is free again, and its instance starts again after a stop.
     assert ec2.register_image(**image)["ImageId"] != image_id
-    ec2.stop_instances(InstanceIds=[instance_id], Force=True)
+    ec2.stop_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     wait(ec2, "stopped", instance_id)
     ec2.start_instances(InstanceIds=[instance_id])
     wait(ec2, "running", instance_id)

@@ -45,7 +45,7 @@ def test_waiters_of_an_instance_its_image_and_its_volumes(ec2: Any, image_id: st
     mapping = ec2.describe_images(ImageIds=[made])["Images"][0]["BlockDeviceMappings"][0]
     wait(ec2, "snapshot_completed", SnapshotIds=[mapping["Ebs"]["SnapshotId"]])
 
-    ec2.stop_instances(InstanceIds=[instance_id], Force=True)
+    ec2.stop_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     wait(ec2, "instance_stopped", InstanceIds=[instance_id])
     volume_id = ec2.create_volume(AvailabilityZone=ZONE, Size=1)["VolumeId"]
     wait(ec2, "volume_available", VolumeIds=[volume_id])

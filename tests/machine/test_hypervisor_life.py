@@ -200,9 +200,31 @@ def test_a_paused_machine_stands_still_and_a_reset_one_boots(host: TinyHost) -> 
     machine.pause()
     assert machine.status() == "paused"
     machine.resume()
-    machine.reset()
-    said = len(host.console())
-    wait_for(lambda: len(host.console()) > said, "the guest after the reset")
+    assert machine.status() == "running"
+    machine.pause()
+    dots = host.console().count(b".")
+    machine.boot_again()
+    assert machine.status() == "running"
+    wait_for(lambda: host.console().count(b".") > dots, "the guest after the reset")
+
+
+def test_a_machine_that_was_reset_by_a_service_that_died_just_then_is_booted_by_the_next(host: TinyHost) -> None:
+    machine = host.launch_counting()
+    machine.pause()
+    host.loop.call(machine._live.session.execute("system_reset"))
+    wait_for(lambda: machine.status() == "prelaunch", "the reset")
+    dots = host.console().count(b".")
+    machine.boot_again()
+    wait_for(lambda: host.console().count(b".") > dots, "the guest after the reset")
+
+
+def test_a_guest_that_goes_down_late_is_held_all_the_same(host: TinyHost) -> None:
+    machine = host.launch_counting()
+    assert not machine.shut_down_for_boot(timeout_s=0)
+    host.loop.call(machine._live.session.execute("system_powerdown"))
+    wait_for(lambda: machine.status() == "shutdown", "the guest's shutdown")
+    machine.boot_again()
+    assert machine.power_down(timeout_s=30)
 
 
 def test_the_screenshot_is_a_picture(host: TinyHost) -> None:

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.programs
 
 STOP = ("wait_for_captures", "end_machine", "leave_network", "mark_stopped")
 START = ("hydrate_bases", "prepare_volumes", "start_machine", "mark_running")
+REBOOT = ("bring_down", "boot")
 TERMINATE = ("wait_for_captures", "end_machine", "leave_network", "delete_files", "mark_terminated")
 
 
@@ -54,7 +55,7 @@ def test_these_workflows_take_the_steps_that_are_killed_here(
     terminate(mortal, launch(mortal, image_id))
     assert steps_of(mortal, "stop_instance") == list(STOP)
     assert steps_of(mortal, "start_instance") == list(START)
-    assert steps_of(mortal, "reboot_instance") == ["reset_machine"]
+    assert steps_of(mortal, "reboot_instance") == list(REBOOT)
     assert steps_of(mortal, "terminate_instance") == list(TERMINATE)
     assert steps_of(mortal, "apply_firewall")[-1:] == ["render_firewall"]
     assert_true(mortal)
@@ -87,11 +88,14 @@ def test_a_start_killed_there_ends_with_one_running_machine(
     assert_true(mortal)
 
 
-@pytest.mark.parametrize("point", kill_points("reboot_instance", "reset_machine"), ids=str)
+@pytest.mark.parametrize("point", kill_points("reboot_instance", *REBOOT), ids=str)
 def test_a_reboot_killed_there_ends_running(mortal: MortalService, instance_id: str, point: KillPoint) -> None:
+    log = mortal.settings.state.instance(instance_id).serial_log
+    shutdowns = log.read_bytes().count(b"S")
     with mortal.killed_at(point):
         mortal.ec2.reboot_instances(InstanceIds=[instance_id])
     assert_running(mortal, instance_id)
+    assert log.read_bytes().count(b"S") == shutdowns + 1, "the guest was asked, once"
     assert_true(mortal)
 
 

@@ -30,6 +30,8 @@ class LiveMachine:
         self.files = files
         self.pid = pid
         self.quit_requested = False
+        # Somebody waits for its end.
+        self.is_watched = False
         self.on_full_disk: Callable[[], Awaitable[None]] | None = None
         self.ended = asyncio.Event()
         self.session = QmpSession(files.qmp_socket, peer_uid=spec.uid, on_event=self._take_event)

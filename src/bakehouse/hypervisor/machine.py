@@ -69,17 +69,17 @@ class Machine(Capturable):
         """Shut the guest down cleanly with QEMU and its disks kept; False when it does not in time."""
         return self._do(power.shut_down_and_hold(self._live, timeout_s=timeout_s))
 
+    def shut_down_for_boot(self, *, timeout_s: float) -> bool:
+        """The same, but a guest that is not down in time goes on shutting down, to be held: ask again, or boot."""
+        return self._do(power.shut_down_for_boot(self._live, timeout_s=timeout_s))
+
     def boot_again(self) -> None:
-        """Boot a machine held by ``shut_down_and_hold``; nothing happens to a running one."""
+        """Boot a machine that is held or paused, from the beginning; a running one is left to run."""
         self._do(power.boot_again(self._live))
 
     def quit(self) -> None:
         """End the process at once, as pulling the plug; returns when it is gone."""
         self._do(power.quit_now(self._live))
-
-    def reset(self) -> None:
-        """Press the reset button."""
-        self._do(self._live.session.execute("system_reset"))
 
     def pause(self) -> None:
         """Stop the virtual processors."""
@@ -170,11 +170,16 @@ class Machines:
     def watch(self, instance_id: str, on_exit: OnExit) -> None:
         """Call ``on_exit(instance_id, reason)`` once, from the loop's thread, when the process ends.
 
-        A machine that does not run is reported too, with what its files tell; one never launched is not.
+        A machine that does not run is reported too, with what its files tell; one never launched is not. One that is
+        watched already is reported to whom asked first.
         """
         with self._locks[instance_id]:
             machine = self.find(instance_id)
             live = self._live[instance_id] if machine else None
+            if live is not None:
+                if live.is_watched:
+                    return
+                live.is_watched = True
         self._loop.loop.call_soon_threadsafe(
             lambda: self._loop.loop.create_task(self._report_end(instance_id, live, on_exit))
         )

@@ -44,23 +44,31 @@ async def power_down(live: LiveMachine, *, timeout_s: float) -> bool:
 
 async def shut_down_and_hold(live: LiveMachine, *, timeout_s: float) -> bool:
     """Shut the guest down cleanly but keep QEMU and its disks; False when it does not react."""
+    if await shut_down_for_boot(live, timeout_s=timeout_s):
+        return True
+    await live.session.execute("set-action", {"shutdown": "poweroff"})
+    return await live.status() == "shutdown"
+
+
+async def shut_down_for_boot(live: LiveMachine, *, timeout_s: float) -> bool:
+    """Shut the guest down but keep QEMU; False when it is not down yet: it is held then too, whenever that happens."""
 
     async def is_down() -> bool:
         return await live.status() == "shutdown"
 
     await live.session.execute("set-action", {"shutdown": "pause"})
-    if await is_down() or await _press_until(live, is_down, timeout_s=timeout_s):
-        return True
-    await live.session.execute("set-action", {"shutdown": "poweroff"})
-    return await is_down()
+    return await is_down() or await _press_until(live, is_down, timeout_s=timeout_s)
 
 
 async def boot_again(live: LiveMachine) -> None:
-    """Boot a held machine; a running one only gets its normal shutdown action back."""
-    if await live.status() == "shutdown":
-        await live.session.execute("system_reset")
-        await live.session.execute("cont")
+    """Boot a held machine, or a paused one, whose guest begins anew; a running one's shutdown ends it again."""
+    # First: a service killed in the middle of this leaves no machine that is held for ever once it shuts down.
     await live.session.execute("set-action", {"shutdown": "poweroff"})
+    status = await live.status()
+    if status in ("shutdown", "paused"):
+        await live.session.execute("system_reset")
+    if status in ("shutdown", "paused", "prelaunch"):  # the last: reset by a service that died just then
+        await live.session.execute("cont")
 
 
 async def quit_now(live: LiveMachine) -> None:

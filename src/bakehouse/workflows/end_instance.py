@@ -1,4 +1,4 @@
-"""Stop, reboot, terminate: from the row's intent to a machine that is gone, and everything given back."""
+"""Stop and terminate: from the row's intent to a machine that is gone, and everything given back."""
 
 import logging
 import time
@@ -16,9 +16,10 @@ from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.vpc_network import end_idle_network
 
-# EC2 forces a guest that does not go down "after a few minutes".
+# How long a guest may take to go down, on its own account, before its machine is ended; less when that is forced.
 _SHUTDOWN_TIMEOUT_S = 150.0
 _TERMINATION_TIMEOUT_S = 30.0
+_FORCED_TIMEOUT_S = 20.0
 _CAPTURE_WAIT_S = 900.0
 # Longer than any guest is given to shut down.
 _CHANGE_WAIT_S = 240.0
@@ -26,42 +27,43 @@ _CHANGE_WAIT_S = 240.0
 _log = logging.getLogger("bakehouse.end_instance")
 
 
-def stop_instance(host: Host, instance_id: str, force: bool) -> None:
-    """Shut the guest down (at once with ``force``) and mark the instance stopped."""
+def stop_instance(host: Host, instance_id: str, force: bool, skip_shutdown: bool = False) -> None:
+    """Shut the guest down (with less patience if ``force``, or not at all) and mark the instance stopped."""
+    timeout_s = _FORCED_TIMEOUT_S if force else _SHUTDOWN_TIMEOUT_S
     host.engine.step(wait_for_captures, host, instance_id)
-    host.engine.step(end_machine, host, instance_id, 0.0 if force else _SHUTDOWN_TIMEOUT_S)
+    host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else timeout_s)
     host.engine.step(leave_network, host, instance_id)
     host.engine.step(mark_stopped, host, instance_id)
 
 
-def terminate_instance(host: Host, instance_id: str, skip_shutdown: bool) -> None:
+def terminate_instance(host: Host, instance_id: str, skip_shutdown: bool, force: bool = False) -> None:
     """End the machine, delete what goes with the instance, and give back what it held."""
+    timeout_s = _FORCED_TIMEOUT_S if force else _TERMINATION_TIMEOUT_S
     host.engine.step(wait_for_captures, host, instance_id)
-    host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else _TERMINATION_TIMEOUT_S)
+    host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else timeout_s)
     host.engine.step(leave_network, host, instance_id)
     host.engine.step(delete_files, host, instance_id)
     host.engine.step(mark_terminated, host, instance_id)
 
 
-def reboot_instance(host: Host, instance_id: str) -> None:
-    """Press the reset button of a running machine."""
-    host.engine.step(reset_machine, host, instance_id)
-
-
 def end_launch(host: Host, instance_id: str, reason: str) -> None:
-    """A launch failed: the instance ends with the reason, as on EC2, and nothing of it is left."""
+    """A launch failed: the instance ends with the reason, as on EC2, and nothing of it is left.
+
+    One that has run before only stops again, whatever became of its start: its volumes hold work.
+    """
     _end_now(host, instance_id)
     leave_network(host, instance_id)
     with host.database.transaction() as session:
         instance = instances.get_any(session, instance_id)
-        was_started_again = any(volume.attachment_state == "attached" for volume in instance.volumes)
+        has_run_before = any(volume.attachment_state == "attached" for volume in instance.volumes)
         message = f"Server.InternalError: {reason}"
-        if instance.state == State.PENDING and was_started_again:
-            # A start of an instance that has run before: its volumes hold work, so it only stops again.
-            instances.set_state(instance, State.STOPPED, code="Server.InternalError", message=message)
+        if instance.state in (State.PENDING, State.RUNNING):
+            state = State.STOPPED if has_run_before else State.SHUTTING_DOWN
+            instances.set_state(instance, state, code="Server.InternalError", message=message)
+        if has_run_before:
+            # Also when this step runs again, or when a stop or a termination is in line behind it.
+            _give_back_address(instance)
             return
-        if instance.state == State.PENDING:
-            instances.set_state(instance, State.SHUTTING_DOWN, code="Server.InternalError", message=message)
     delete_files(host, instance_id)
     _finish_termination(host, instance_id)
 
@@ -98,14 +100,6 @@ def _end_now(host: Host, instance_id: str) -> None:
         host.machines.kill(instance_id)
 
 
-def reset_machine(host: Host, instance_id: str) -> None:
-    """Reset, if it runs."""
-    with host.locks[instance_id]:
-        machine = host.machines.find(instance_id)
-        if machine is not None:
-            machine.reset()
-
-
 def leave_network(host: Host, instance_id: str) -> None:
     """Take the interface out of its VPC; end the VPC's network with its last machine."""
     with host.database.transaction(mutates=False) as session:
@@ -135,9 +129,13 @@ def mark_stopped(host: Host, instance_id: str) -> None:
                 message=instance.state_reason_message,
                 transition=instance.state_transition_reason,
             )
-        interface = instance.interface
-        if instance.state == State.STOPPED and interface is not None and interface.elastic_address is None:
-            interface.public_ip = None
+        _give_back_address(instance)
+
+
+def _give_back_address(instance: Instance) -> None:
+    interface = instance.interface
+    if instance.state == State.STOPPED and interface is not None and interface.elastic_address is None:
+        interface.public_ip = None
 
 
 def delete_files(host: Host, instance_id: str) -> None:
@@ -198,15 +196,20 @@ def _forget_volumes(session: Session, instance: Instance) -> None:
 def stop_all(host: Host) -> None:
     """Shut every machine down cleanly, side by side, and end the VPCs' agents; their instances are stopped.
 
-    What was begun before (a launch, a stop that waits for its guest) ends first.
+    What was begun before (a launch, a stop that waits for its guest) ends first. What fails for one is logged, and
+    the others are stopped all the same.
     """
     _wait_until_none_changes(host)
     with host.database.transaction(mutates=False) as session:
         running = session.scalars(select(Instance).where(Instance.state == State.RUNNING)).all()
     with ThreadPoolExecutor(max_workers=16) as pool:
         list(pool.map(lambda one: _stop_one(host, one.instance_id), running))
+    _wait_until_none_changes(host)  # guests that went down by themselves have workflows of their own
     for vpc_id in {one.vpc_id for one in running}:
-        host.networks.shut_down(vpc_id)
+        try:
+            host.networks.shut_down(vpc_id)
+        except (PartError, OSError):
+            _log.exception("the network of %s was not ended", vpc_id)
 
 
 def _wait_until_none_changes(host: Host) -> None:
@@ -223,13 +226,19 @@ def _wait_until_none_changes(host: Host) -> None:
 
 def _stop_one(host: Host, instance_id: str) -> None:
     with host.database.transaction() as session:
+        instance = instances.get_any(session, instance_id)
+        if instance.state != State.RUNNING:
+            return  # its guest has gone down by itself meanwhile
         instances.set_state(
-            instances.get_any(session, instance_id),
+            instance,
             State.STOPPING,
             code="Server.ScheduledStop",
             message="Server.ScheduledStop: Stopped by the host's administrator",
         )
-    wait_for_captures(host, instance_id)
-    end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
-    leave_network(host, instance_id)
-    mark_stopped(host, instance_id)
+    try:
+        wait_for_captures(host, instance_id)
+        end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
+        leave_network(host, instance_id)
+        mark_stopped(host, instance_id)
+    except (PartError, OSError):
+        _log.exception("%s was not stopped; the next start goes on with it", instance_id)

@@ -1,8 +1,11 @@
 """A machine ended by itself: the guest shut down, or QEMU died. The record follows the truth."""
 
+import logging
+
 from bakehouse.database.models import now
 from bakehouse.domain import instances, replace_root_volume_tasks
 from bakehouse.domain.instances import State
+from bakehouse.errors import PartError
 from bakehouse.hypervisor.spec import ExitReason
 from bakehouse.workflows.host import Host
 
@@ -16,14 +19,23 @@ _REASONS = {
 }
 
 
+_log = logging.getLogger("bakehouse.machine_exited")
+
+
 def watch_machine(host: Host, instance_id: str) -> None:
-    """Have ``machine_exited`` enqueued when the machine's process ends."""
+    """Have ``machine_exited`` enqueued when the machine's process ends; once, however often it is asked for.
+
+    A machine that does not answer now is no reason to give up what it was started for: upkeep asks for it again.
+    """
 
     def on_exit(ended_id: str, reason: ExitReason) -> None:
         # On the host loop, which must not wait for the database.
         host.loop.loop.run_in_executor(None, enqueue_exit, host, ended_id, reason)
 
-    host.machines.watch(instance_id, on_exit)
+    try:
+        host.machines.watch(instance_id, on_exit)
+    except PartError:
+        _log.exception("%s cannot be watched now", instance_id)
 
 
 def enqueue_exit(host: Host, instance_id: str, reason: ExitReason) -> None:

@@ -186,12 +186,19 @@ def _selected(context: RequestContext, request: Parameters) -> tuple[list[Instan
     return members, {one.instance_id: one.state for one in members}
 
 
-@operation("ec2", "StopInstances", mutates=True, honours=("InstanceIds", "Force"), harmless={"Hibernate": (False,)})
+@operation(
+    "ec2",
+    "StopInstances",
+    mutates=True,
+    honours=("InstanceIds", "Force", "SkipOsShutdown"),
+    harmless={"Hibernate": (False,)},
+)
 def stop_instances(context: RequestContext, request: Parameters) -> Reply:
     """Shut instances down; their volumes and private addresses stay."""
     members, previous = _selected(context, request)
     for instance in lifecycle.stop(members):
-        _enqueue(context, "stop_instance", instance.instance_id, request.get("Force", False))
+        forces, skips = bool(request.get("Force")), bool(request.get("SkipOsShutdown"))
+        _enqueue(context, "stop_instance", instance.instance_id, forces, skips)
     return {"StoppingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}
 
 
@@ -212,7 +219,7 @@ def start_instances(context: RequestContext, request: Parameters) -> Reply:
 
 @operation("ec2", "RebootInstances", mutates=True, honours=("InstanceIds",))
 def reboot_instances(context: RequestContext, request: Parameters) -> Reply:
-    """Ask the guests to reboot."""
+    """Ask the guests to reboot; those that do not go down in a few minutes are reset."""
     members, _ = _selected(context, request)
     lifecycle.check_reboot(members)
     for instance in members:
@@ -229,7 +236,7 @@ def reboot_instances(context: RequestContext, request: Parameters) -> Reply:
 def terminate_instances(context: RequestContext, request: Parameters) -> Reply:
     """End instances for good; volumes marked so go with them."""
     members, previous = _selected(context, request)
-    skip = bool(request.get("SkipOsShutdown") or request.get("Force"))
     for instance in lifecycle.terminate(members):
-        _enqueue(context, "terminate_instance", instance.instance_id, skip)
+        forces, skips = bool(request.get("Force")), bool(request.get("SkipOsShutdown"))
+        _enqueue(context, "terminate_instance", instance.instance_id, skips, forces)
     return {"TerminatingInstances": [state_change_item(one, previous[one.instance_id]) for one in members]}
