@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bakehouse.network.spec import GroupSpec
+from bakehouse.network.namespace import start_agent
+from bakehouse.network.spec import GroupSpec, NetworkError
 from tests.contract.test_vpc import talk
 from tests.framework.fake_guest import FakeGuest, wait_gone
 from tests.framework.patience import wait_for
@@ -166,6 +168,27 @@ def test_an_agent_that_dies_is_replaced_while_the_service_runs(host: VpcHost, gu
     assert guest.connect("169.254.169.254", 80).startswith("open")
     other = host.guest(network, interface(11, vpc=VPC))
     assert other.connect("172.31.0.10", PORT).startswith("open")
+
+
+def test_an_agent_that_cannot_be_replaced_at_once_is_replaced_later(
+    host: VpcHost, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = network_namespace(guest.pid)
+    (agent,) = agents_in(namespace)
+    failures = [NetworkError("no agent now"), PermissionError("nor now")]
+
+    def start_or_fail(*arguments: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        start_agent(*arguments, **more)
+
+    monkeypatch.setattr("bakehouse.network.plumbing.start_agent", start_or_fail)
+    kill(agent)
+    host.vpc(VPC).set_groups([group(EVERYTHING)])  # waits for the new agent
+    assert not failures
+    assert agents_in(namespace) not in ([], [agent])
+    wait_for(lambda: len(uplinks_of(namespace)) == 1, "an uplink")
+    assert talk(ADDRESS, PORT) == ANSWER
 
 
 def test_an_uplink_that_dies_is_replaced(host: VpcHost, guest: FakeGuest) -> None:

@@ -9,15 +9,16 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
 
+from bakehouse.errors import PartError
 from bakehouse.network.addressing import tap_name
 from bakehouse.network.agent_client import AgentClient, AgentRefusedError, AgentStatus
 from bakehouse.network.arp import find_answering
+from bakehouse.network.backoff import Backoff
 from bakehouse.network.dhcp import Lease
 from bakehouse.network.dns import Zone
 from bakehouse.network.dns_relay import Upstreams
@@ -87,7 +88,8 @@ class VpcPlumbing:
         self._wanted_version = self._applied_version = 0
         self._table: str | None = None
         self._uplink = UplinkKeeper(spec, around.state, get_agent=self._get_agent, has_agent=self._agent_ready.is_set)
-        self._repairs: set[asyncio.Task[None]] = set()
+        self._repair: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
         self._is_closed = False
         self._zone = self._make_zone()
 
@@ -115,8 +117,8 @@ class VpcPlumbing:
     async def close(self, *, is_final: bool = False) -> None:
         """Let go: agent, machines and uplink live on, unless ``is_final``."""
         self._is_closed = True
-        for task in self._repairs:
-            task.cancel()
+        if self._repair is not None:
+            self._repair.cancel()
         self._uplink.close()
         self._public.close()
         self._streams.close()
@@ -190,27 +192,34 @@ class VpcPlumbing:
 
     def _agent_gone(self) -> None:
         self._agent_ready.clear()
-        if not self._is_closed:
+        if not self._is_closed and (self._repair is None or self._repair.done()):
             log.warning("%s: its agent died; starting another in the same namespaces", self.spec.vpc_id)
-            self._start_repair(self._replace_agent())
+            self._repair = asyncio.get_running_loop().create_task(self._replace_agent())
 
     async def _replace_agent(self) -> None:
+        """Have an agent again, and all that stood on the old one; tried until it is done."""
+        is_done = False
+        while not is_done:
+            await self._backoff.wait()
+            try:
+                await self._try_to_replace_agent()
+            except (PartError, OSError):
+                log.exception("%s: its agent could not be replaced", self.spec.vpc_id)
+            else:
+                is_done = self._agent_ready.is_set()  # it may have died just now, too
+        self._backoff.note_success()
+
+    async def _try_to_replace_agent(self) -> None:
         assert self._namespaces is not None
-        await asyncio.to_thread(start_agent, self.spec, self._around.state, join=self._namespaces)
-        agent = await AgentClient.connect(self._around.state.vpc(self.spec.vpc_id).agent_socket)
-        await self._take_on(agent)
+        if not self._agent_ready.is_set():
+            # One that an earlier try started, but did not get to talk to, is the one.
+            agent = await self._connect_running(self._namespaces)
+            if agent is None:
+                await asyncio.to_thread(start_agent, self.spec, self._around.state, join=self._namespaces)
+                agent = await AgentClient.connect(self._around.state.vpc(self.spec.vpc_id).agent_socket)
+            await self._take_on(agent)
         await self._apply_firewall()
         await self._uplink.ensure(self._namespaces)
-
-    def _start_repair(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._repairs.add(task)
-        task.add_done_callback(self._repaired)
-
-    def _repaired(self, task: asyncio.Task[None]) -> None:
-        self._repairs.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: a repair failed", self.spec.vpc_id, exc_info=error)
 
     # --- what is described --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 from bakehouse.network.agent_client import AgentClient
+from bakehouse.network.backoff import Backoff
 from bakehouse.network.namespace import NamespaceHandles
 from bakehouse.network.spec import NetworkError, VpcSpec
 from bakehouse.network.uplink import start_uplink
@@ -17,8 +18,6 @@ from bakehouse.paths import StateDirectory
 log = logging.getLogger(__name__)
 
 _LABEL = "uplink"
-_BACKOFF_S = (0.2, 1.0, 5.0, 30.0)
-_FORGIVEN_AFTER_S = 60
 
 
 class UplinkKeeper:
@@ -38,7 +37,7 @@ class UplinkKeeper:
         self._lock = asyncio.Lock()
         self._namespaces: NamespaceHandles | None = None
         self._process: int | None = None
-        self._failures = 0
+        self._backoff = Backoff()
         self._restart: asyncio.Task[None] | None = None
 
     async def ensure(self, namespaces: NamespaceHandles) -> None:
@@ -88,15 +87,11 @@ class UplinkKeeper:
 
     async def _start_again(self) -> None:
         while self._namespaces is not None:
-            await asyncio.sleep(_BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)])
-            self._failures += 1
+            await self._backoff.wait()
             try:
                 await self.ensure(self._namespaces)
-            except NetworkError:
+            except (NetworkError, OSError):
                 log.exception("%s: the uplink could not be started", self._spec.vpc_id)
                 continue
-            self._loop.call_later(_FORGIVEN_AFTER_S, self._forgive)
+            self._backoff.note_success()
             return
-
-    def _forgive(self) -> None:
-        self._failures = 0
