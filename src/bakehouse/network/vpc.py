@@ -146,6 +146,10 @@ class VpcNetworks:
             raise NetworkError(f"{vpc_id} is not up")
         return VpcNetwork(self._loop, plumbing)
 
+    def vpc_ids(self) -> list[str]:
+        """The VPCs that are up."""
+        return sorted(self._networks)
+
     def shut_down(self, vpc_id: str) -> None:
         """End a VPC's agent and uplink, found again or left by an earlier service. Idempotent.
 

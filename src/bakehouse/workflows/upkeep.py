@@ -1,7 +1,7 @@
 """What is done every few minutes: forget what has had its time, and bring what was left half-way to an end.
 
 A workflow that failed for a reason nobody foresaw leaves its record in a state that cannot last; here it is taken
-up again, by a new workflow.
+up again, by a new workflow. A machine that could not be watched, or a rule that did not take effect, is tried again.
 """
 
 import logging
@@ -15,6 +15,7 @@ from bakehouse.database.models import Image, Instance, Snapshot, Volume
 from bakehouse.domain import images, instances, replace_root_volume_tasks, retention, snapshots, volume_modifications
 from bakehouse.domain.instances import State
 from bakehouse.workflows.host import Host
+from bakehouse.workflows.reconcile import adopt_running
 
 _log = logging.getLogger("bakehouse.upkeep")
 
@@ -24,7 +25,7 @@ _WORKFLOWS_KEPT_S = 24 * 3600.0
 _OF_INSTANCES: dict[str, tuple[str, tuple[object, ...]]] = {
     State.PENDING: ("launch_instance", ()),
     State.STOPPING: ("stop_instance", (True,)),
-    State.SHUTTING_DOWN: ("terminate_instance", (True,)),
+    State.SHUTTING_DOWN: ("terminate_instance", (False, True)),
 }
 _OF_VOLUMES: dict[str, tuple[str, tuple[object, ...]]] = {
     "creating": ("create_volume", ()),
@@ -68,6 +69,7 @@ class Upkeep:
 def tidy(host: Host) -> None:
     """Do it once."""
     take_up_abandoned(host)
+    adopt_running(host)
     with host.database.transaction() as session:
         retention.forget_expired(session)
     host.engine.forget_ended(older_than_s=_WORKFLOWS_KEPT_S)
