@@ -704,12 +704,13 @@ def test_the_data_of_a_stopped_instance_leaves_out_what_was_detached(ec2: Any, m
     run = {**ONE, "ImageId": image_id, **NANO, "BlockDeviceMappings": [one]}
     instance_id = ec2.run_instances(**run)["Instances"][0]["InstanceId"]
     ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
-    ec2.stop_instances(InstanceIds=[instance_id], Force=True)
+    ec2.stop_instances(InstanceIds=[instance_id], SkipOsShutdown=True)
     ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=WAITS)
     volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
     for volume in volumes:
         ec2.detach_volume(VolumeId=volume["VolumeId"])
     ec2.get_waiter("volume_available").wait(VolumeIds=[one["VolumeId"] for one in volumes], WaiterConfig=WAITS)
+    assert refused(ec2.start_instances, InstanceIds=[instance_id]) == "InvalidParameterValue"  # nothing boots it
     data = ec2.get_launch_template_data(InstanceId=instance_id)["LaunchTemplateData"]
     root = ec2.describe_images(ImageIds=[image_id])["Images"][0]["RootDeviceName"]
     assert data["BlockDeviceMappings"] == [{"DeviceName": root, "NoDevice": ""}]

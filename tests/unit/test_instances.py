@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Image, Instance, Snapshot, now
 from bakehouse.domain import block_devices, images, instance_types, instances, lifecycle, vpcs
-from bakehouse.domain.instances import MACHINE_OVERHEAD_MIB, LaunchRequest, State
+from bakehouse.domain.instances import LaunchRequest, State
 from bakehouse.errors import ApiError
 from tests.framework.rows import ACCOUNT, session_of_two_accounts
 
 NANO = instance_types.get_instance_type("t3.nano")
-EACH_MIB = NANO.memory_mib + MACHINE_OVERHEAD_MIB
+OVERHEAD_MIB = 100
+EACH_MIB = NANO.memory_mib + OVERHEAD_MIB
 ROOT, OTHER_DEVICE = "/dev/xvda", "/dev/sdf"
 
 
@@ -63,7 +64,8 @@ def test_a_start_changes_nothing_about_the_order_of_a_listing(session: Session) 
     before = listed(session)
     made[1].state = State.STOPPED
     made[1].launched_at = made[0].created_at - timedelta(days=1)
-    lifecycle.start(session, [made[1]], memory_mib=1 << 20, public_network=IPv4Network("127.99.0.0/29"))
+    network = IPv4Network("127.99.0.0/29")
+    lifecycle.start(session, [made[1]], memory_mib=1 << 20, overhead_mib=OVERHEAD_MIB, public_network=network)
     session.flush()
     assert made[1].launched_at > made[0].created_at - timedelta(days=1)
     assert listed(session) == before
@@ -72,18 +74,22 @@ def test_a_start_changes_nothing_about_the_order_of_a_listing(session: Session) 
     assert together == sorted(together, key=together.index)
 
 
+def count_fitting(session: Session, minimum: int, maximum: int, memory_mib: int) -> int:
+    return instances.count_fitting(session, NANO, minimum, maximum, memory_mib=memory_mib, overhead_mib=OVERHEAD_MIB)
+
+
 @pytest.mark.parametrize(("minimum", "maximum", "fitting"), [(1, 1, 1), (1, 3, 3), (1, 9, 3), (3, 9, 3)])
 def test_as_many_are_launched_as_fit(session: Session, minimum: int, maximum: int, fitting: int) -> None:
     launch(session)
     memory_mib = 5 * EACH_MIB - 1
-    assert instances.count_fitting(session, NANO, minimum, maximum, memory_mib) == fitting
+    assert count_fitting(session, minimum, maximum, memory_mib) == fitting
 
 
 def test_fewer_than_the_least_that_is_asked_for_are_refused(session: Session) -> None:
     launch(session)
     for memory_mib in (0, 5 * EACH_MIB - 1):
         with pytest.raises(ApiError, match="InsufficientInstanceCapacity"):
-            instances.count_fitting(session, NANO, 4, 9, memory_mib)
+            count_fitting(session, 4, 9, memory_mib)
 
 
 @pytest.mark.parametrize("left", [[], [OTHER_DEVICE]])

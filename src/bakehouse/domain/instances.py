@@ -62,8 +62,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.TERMINATED: frozenset(),
 }
 
-# Host memory a machine needs besides the guest's own: QEMU itself and its translation buffer.
-MACHINE_OVERHEAD_MIB = 160
 # A terminated instance stays describable for an hour, as on EC2.
 TERMINATED_VISIBLE_S = 3600
 _MEMORY_HELD = (State.PENDING, State.RUNNING, State.STOPPING, State.SHUTTING_DOWN)
@@ -115,15 +113,22 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
 
 
 def count_fitting(
-    session: Session, instance_type: instance_types.InstanceType, minimum: int, maximum: int, memory_mib: int
+    session: Session,
+    instance_type: instance_types.InstanceType,
+    minimum: int,
+    maximum: int,
+    *,
+    memory_mib: int,
+    overhead_mib: int,
 ) -> int:
     """Return how many, at most ``maximum``, fit into the host's ``memory_mib``.
 
+    Each machine takes ``overhead_mib`` of it besides the memory of its type.
     InsufficientInstanceCapacity for fewer than ``minimum``.
     """
     held = session.scalars(everywhere(select(Instance.instance_type).where(Instance.state.in_(_MEMORY_HELD))))
-    used = sum(instance_types.get_instance_type(name).memory_mib + MACHINE_OVERHEAD_MIB for name in held)
-    left_mib, each_mib = max(0, memory_mib - used), instance_type.memory_mib + MACHINE_OVERHEAD_MIB
+    used = sum(instance_types.get_instance_type(name).memory_mib + overhead_mib for name in held)
+    left_mib, each_mib = max(0, memory_mib - used), instance_type.memory_mib + overhead_mib
     fitting = min(maximum, left_mib // each_mib)
     if fitting < minimum:
         raise ApiError(

@@ -8,8 +8,9 @@ from ipaddress import IPv4Network
 
 from sqlalchemy.orm import Session
 
+from bakehouse import errors
 from bakehouse.database.models import Instance, now
-from bakehouse.domain import elastic_addresses, instance_types
+from bakehouse.domain import elastic_addresses, instance_types, volumes
 from bakehouse.domain.instances import State, count_fitting, set_state, user_request_reason
 from bakehouse.errors import ApiError
 
@@ -54,6 +55,7 @@ def start(
     instances: Sequence[Instance],
     *,
     memory_mib: int,
+    overhead_mib: int,
     public_network: IPv4Network,
 ) -> list[Instance]:
     """Move to ``pending``; returns those that change (a running instance stays as it is)."""
@@ -62,13 +64,23 @@ def start(
             raise _refuse(instance, "started")
     changed = _changed(instances, State.RUNNING, State.PENDING)
     for instance in changed:
-        count_fitting(session, instance_types.get_instance_type(instance.instance_type), 1, 1, memory_mib)
+        _check_root(instance)
+    for instance in changed:
+        size = instance_types.get_instance_type(instance.instance_type)
+        count_fitting(session, size, 1, 1, memory_mib=memory_mib, overhead_mib=overhead_mib)
         set_state(instance, State.PENDING)
         instance.launched_at = now()
         if instance.interface is not None:
             elastic_addresses.give_automatic(session, instance.interface, public_network)
         session.flush()
     return changed
+
+
+def _check_root(instance: Instance) -> None:
+    """Refuse what has nothing to boot from."""
+    root = volumes.find_root(instance)
+    if root is None or root.attachment_state == "detaching":
+        raise errors.no_root_volume(instance.instance_id, instance.root_device_name)
 
 
 def check_reboot(instances: Sequence[Instance]) -> None:

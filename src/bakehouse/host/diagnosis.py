@@ -16,10 +16,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from bakehouse.host.endpoint import find_endpoint
+from bakehouse.host.memory import machine_overhead_mib
 from bakehouse.host.run import CommandFailed, run
 from bakehouse.settings import Settings
 
 _GIB = 1024**3
+_T3_MICRO_MIB = 1024
 _OLDEST_QEMU = (7, 2)
 _LOW_PORTS_FROM = 22  # the lowest port people open to the world on every machine
 _LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -107,7 +109,7 @@ def diagnose(settings: Settings, *, probed: ProbedAccelerator | None = None) -> 
         lambda: _check_low_ports(is_root=is_root),
         lambda: _check_public_network(settings.public_network),
         lambda: _check_sub_uids(is_root=is_root),
-        lambda: _check_memory(settings),
+        lambda: _check_memory(settings, probed),
         lambda: _check_state_root(settings.state_root, is_root=is_root),
     )
     return [finding for check in checks for finding in check()]
@@ -299,17 +301,19 @@ def _check_sub_uids(*, is_root: bool) -> Iterator[Finding]:
         )
 
 
-def _check_memory(settings: Settings) -> Iterator[Finding]:
+def _check_memory(settings: Settings, probed: ProbedAccelerator | None) -> Iterator[Finding]:
     text = Path("/proc/meminfo").read_text()
     sizes = {name: int(kib) // 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
     available = sizes.get("MemAvailable", 0)
     left = available - settings.reserved_memory_mib
     detail = f"{available} MiB available, {settings.reserved_memory_mib} of them kept for the host; "
     detail += f"{os.cpu_count()} CPUs"
-    if left < 1024:
+    accelerator = probed.accelerator if probed is not None else settings.accelerator
+    needed = _T3_MICRO_MIB + machine_overhead_mib(is_emulated=accelerator != "kvm")
+    if left < needed:
         yield _error("memory", f"{detail}: no room for a t3.micro", "free memory, or use smaller types")
     else:
-        yield _ok("memory", f"{detail}: room for {left // 1024} t3.micro")
+        yield _ok("memory", f"{detail}: room for {left // needed} t3.micro")
 
 
 def _check_state_root(root: Path, *, is_root: bool) -> Iterator[Finding]:

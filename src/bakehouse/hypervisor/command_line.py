@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from bakehouse.host.memory import TRANSLATION_BUFFER_MIB
 from bakehouse.hypervisor.firmware import UefiFirmware
 from bakehouse.hypervisor.spec import (
     Accelerator,
@@ -27,7 +28,6 @@ _PORT_COUNT = 4
 _PORT_DEVICE = 0x10
 _BRIDGE = "bridge0"
 _BRIDGE_DEVICE = 0x11
-_TRANSLATION_BUFFER_MIB = 512
 
 
 def command_line(
@@ -85,7 +85,7 @@ def accelerator_args(accelerator: Accelerator) -> list[str]:
     """The accelerator with the processor model it is probed with."""
     if accelerator is Accelerator.KVM:
         return ["-accel", "kvm", "-cpu", "host"]
-    return ["-accel", f"tcg,thread=multi,tb-size={_TRANSLATION_BUFFER_MIB}", "-cpu", "max"]
+    return ["-accel", f"tcg,thread=multi,tb-size={TRANSLATION_BUFFER_MIB}", "-cpu", "max"]
 
 
 def memory_args(spec: MachineSpec) -> list[str]:

@@ -12,6 +12,7 @@ from bakehouse.database.session import Database
 from bakehouse.durable.engine import Engine
 from bakehouse.host.locks import Locks
 from bakehouse.host.loop import HostLoop
+from bakehouse.host.memory import machine_overhead_mib
 from bakehouse.hypervisor.machine import Machines
 from bakehouse.hypervisor.spec import Accelerator
 from bakehouse.network.spec import NetworkError
@@ -46,6 +47,11 @@ class Host:
     locks: Locks = field(default_factory=Locks)
     freezing: Locks = field(default_factory=Locks)
     in_doubt: set[str] = field(default_factory=set)
+
+    @property
+    def machine_overhead_mib(self) -> int:
+        """What a machine takes of ``memory_mib`` besides its guest's memory."""
+        return machine_overhead_mib(is_emulated=self.accelerator is Accelerator.TCG)
 
     def enqueue(self, session: Session, name: str, *arguments: Any, key: str, workflow_id: str) -> None:
         """Put a workflow into the caller's transaction; see ``Engine.enqueue``."""

@@ -86,7 +86,15 @@ def run_instances(context: RequestContext, request: Parameters) -> Reply:
     authorize_launch(context, request, launch, template_id=template.template_id if template else None)
     if maximum > 1 and launch.private_ip:
         raise ApiError("InvalidParameterCombination", "A private IP address goes with one instance only.")
-    count = instances.count_fitting(session, launch.instance_type, minimum, maximum, context.host.memory_mib)
+    host = context.host
+    count = instances.count_fitting(
+        session,
+        launch.instance_type,
+        minimum,
+        maximum,
+        memory_mib=host.memory_mib,
+        overhead_mib=host.machine_overhead_mib,
+    )
     launched = instances.launch(session, context.account_id, launch, count)
     for instance in launched:
         _tag(context, instance, request.get("TagSpecifications", []), template)
@@ -210,6 +218,7 @@ def start_instances(context: RequestContext, request: Parameters) -> Reply:
         context.session,
         members,
         memory_mib=context.host.memory_mib,
+        overhead_mib=context.host.machine_overhead_mib,
         public_network=context.host.settings.public_network,
     )
     for instance in started:
