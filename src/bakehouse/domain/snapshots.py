@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
-from bakehouse.database.models import Image, Instance, Snapshot, Volume, now
+from bakehouse.database.models import Image, ImageSnapshot, Instance, Snapshot, Volume, now, snapshot_ids_in
 from bakehouse.domain import accounts, recycle_bin, snapshot_sharing, tags
 from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, is_well_formed, new_id
@@ -128,17 +128,26 @@ def _note(instance_id: str | None, image_id: str) -> str:
 def delete(session: Session, account_id: str, snapshot_id: str) -> None:
     """Delete a snapshot no image needs; a rule may keep it in the recycle bin."""
     snapshot = get_own(session, account_id, snapshot_id)
-    for image in session.scalars(sa.select(Image).where(Image.deregistered_at.is_(None))):
-        if snapshot_id in snapshot_ids_of(image):
-            # Of another account's image its id is not told.
-            is_own = image.account_id == account_id
-            raise errors.snapshot_in_use(snapshot_id, image.image_id if is_own else "an image of another account")
+    _check_unused(session, snapshot)
     if snapshot.state == PENDING or _is_under_way(session, snapshot.set_id):
         raise errors.incorrect_state(f"The snapshot '{snapshot_id}' is still being taken.")
     if snapshot.state == COMPLETED:
         recycle_bin.keep_snapshot(session, snapshot)
     tags.delete_tags_of(session, snapshot_id)
     session.delete(snapshot)
+
+
+def _check_unused(session: Session, snapshot: Snapshot) -> None:
+    is_others = Image.account_id != snapshot.account_id
+    query = (
+        sa.select(Image.image_id, is_others)
+        .join(ImageSnapshot, ImageSnapshot.image_id == Image.image_id)
+        .where(ImageSnapshot.snapshot_id == snapshot.snapshot_id, Image.deregistered_at.is_(None))
+    )
+    user = session.execute(query.order_by(is_others).limit(1)).first()
+    if user is not None:
+        # Of another account's image its id is not told.
+        raise errors.snapshot_in_use(snapshot.snapshot_id, "an image of another account" if user[1] else user[0])
 
 
 def _is_under_way(session: Session, set_id: str | None) -> bool:
@@ -159,9 +168,8 @@ def delete_with_image(session: Session, account_id: str, snapshot_id: str, *, is
 
 
 def snapshot_ids_of(image: Image) -> list[str]:
-    """The snapshots an image's block device mappings name."""
-    ebs = (mapping.get("Ebs", {}) for mapping in image.block_device_mappings)
-    return [mapping["SnapshotId"] for mapping in ebs if "SnapshotId" in mapping]
+    """The snapshots an image's block device mappings name, each once."""
+    return snapshot_ids_in(image.block_device_mappings)
 
 
 def complete(session: Session, snapshot_id: str, stored_bytes: int, *, size_gib: int = 0) -> None:

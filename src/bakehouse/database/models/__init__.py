@@ -20,7 +20,7 @@ from bakehouse.database.models.identities import (
     ManagedPolicyVersion,
     PolicyAttachment,
 )
-from bakehouse.database.models.images import Image, LaunchPermission
+from bakehouse.database.models.images import Image, ImageSnapshot, LaunchPermission, snapshot_ids_in
 from bakehouse.database.models.instances import Instance
 from bakehouse.database.models.key_pairs import KeyPair
 from bakehouse.database.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
@@ -50,6 +50,7 @@ __all__ = [
     "IamUser",
     "IdentityTag",
     "Image",
+    "ImageSnapshot",
     "InlinePolicy",
     "Instance",
     "InstanceProfile",
@@ -83,4 +84,5 @@ __all__ = [
     "VolumeModification",
     "Vpc",
     "now",
+    "snapshot_ids_in",
 ]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from bakehouse.database.models.base import Regional, Row, now
 
@@ -30,6 +30,9 @@ class Image(Regional, Row):
     source_image_id: Mapped[str | None]
     source_image_region: Mapped[str | None]
     imds_support: Mapped[str | None]
+    # Which network drivers its guests have, as whoever registered it says.
+    ena_support: Mapped[bool] = mapped_column(default=True)
+    sriov_net_support: Mapped[str | None]
     # In the API's shape. They are never taken back, and what is made of the image has them too.
     product_codes: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -41,9 +44,33 @@ class Image(Regional, Row):
     protected_until: Mapped[datetime | None]
     deregistered_at: Mapped[datetime | None]
     launch_permissions: Mapped[list["LaunchPermission"]] = relationship(cascade="all, delete-orphan")
+    snapshots_named: Mapped[list["ImageSnapshot"]] = relationship(cascade="all, delete-orphan")
 
     # A name is free again once its image is deregistered; the domain checks, the index speeds it up.
     __table_args__ = (Index("images_by_name", "account_id", "name"),)
+
+    @validates("block_device_mappings")
+    def _name_snapshots(self, _key: str, mappings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Whoever sets the mappings sets by that which snapshots can be asked for."""
+        wanted = dict.fromkeys(snapshot_ids_in(mappings))
+        stay = [one for one in self.snapshots_named if one.snapshot_id in wanted]
+        new = [name for name in wanted if name not in {one.snapshot_id for one in stay}]
+        self.snapshots_named[:] = [*stay, *(ImageSnapshot(snapshot_id=name) for name in new)]
+        return mappings
+
+
+def snapshot_ids_in(mappings: list[dict[str, Any]]) -> list[str]:
+    """The snapshots that block device mappings name, each once, in their order."""
+    ebs = (mapping.get("Ebs", {}) for mapping in mappings)
+    return list(dict.fromkeys(one["SnapshotId"] for one in ebs if "SnapshotId" in one))
+
+
+class ImageSnapshot(Row):
+    """A snapshot that an image's mappings name: the same once more, to be asked for by the snapshot."""
+
+    __tablename__ = "image_snapshots"
+    image_id: Mapped[str] = mapped_column(ForeignKey("images.image_id"), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class LaunchPermission(Row):

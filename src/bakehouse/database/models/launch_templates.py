@@ -3,14 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bakehouse.database.models.base import Regional, Row, now
 
 
 class LaunchTemplate(Regional, Row):
-    """A launch template. ``last_version_number`` is the highest ever given out: no number comes twice."""
+    """A launch template. ``last_version_number`` is the highest ever given out: no number comes twice.
+
+    ``data_bytes`` is what the data of all its versions takes.
+    """
 
     __tablename__ = "launch_templates"
     __table_args__ = (UniqueConstraint("account_id", "region", "name"),)
@@ -22,6 +25,7 @@ class LaunchTemplate(Regional, Row):
     default_version_number: Mapped[int] = mapped_column(default=1)
     latest_version_number: Mapped[int] = mapped_column(default=1)
     last_version_number: Mapped[int] = mapped_column(default=1)
+    data_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class LaunchTemplateVersion(Regional, Row):
