@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
+from bakehouse.database.models import LaunchTemplate
+from bakehouse.database.session import Database
+from bakehouse.domain import launch_templates
+from bakehouse.paths import StateDirectory
 from tests.api.conftest import unique
 from tests.api.test_nouns import refused
 from tests.framework.belongings import Belongings
 from tests.framework.identities import allow, deny, new_profile, new_role, new_user, trusting
 from tests.framework.patience import WAITS
 from tests.framework.service import Keys, Service
+from tests.framework.tiny_service import HOME_REGION
 
 pytestmark = pytest.mark.programs
 NANO = {"InstanceType": "t3.nano"}
@@ -215,6 +220,8 @@ def test_versions_that_do_not_exist_or_are_none_are_refused(ec2: Any, make: Any,
         ({}, "MissingParameter"),
         ({"InstanceType": "t99.huge"}, "InvalidParameterValue"),
         ({"ImageId": "nonsense"}, "InvalidAMIID.Malformed"),
+        ({"ImageId": "resolve:ssm:"}, "InvalidAMIID.Malformed"),
+        ({"ImageId": "resolve:ssm::3"}, "InvalidAMIID.Malformed"),
         ({"UserData": "no base64!"}, "InvalidUserData.Malformed"),
         ({"UserData": base64.b64encode(b"x" * 16385).decode()}, "InvalidParameterValue"),
         ({"KeyName": "k" * 300_000}, "InvalidParameterValue"),
@@ -279,6 +286,27 @@ def test_versions_are_numbered_listed_and_bounded(ec2: Any, make: Any) -> None:
         LaunchTemplateId=template_id, PaginationConfig={"PageSize": 1}
     )
     assert [[one["VersionNumber"] for one in page["LaunchTemplateVersions"]] for page in pages] == [[4], [3], [2], [1]]
+
+
+def test_versions_come_in_pages_of_two_hundred_and_filters_look_at_all(service: Service, ec2: Any, make: Any) -> None:
+    template_id = make({**NANO, "KeyName": "first"})
+    database = Database(f"sqlite:///{StateDirectory(root=service.state_root).database}")
+    with database.transaction(region=HOME_REGION) as session:
+        template = session.get_one(LaunchTemplate, template_id)
+        for _ in range(204):
+            launch_templates.add_version(session, template, data=NANO, source=None, description="", created_by="")
+    database.close()
+    asked = {"LaunchTemplateId": template_id}
+    page = ec2.describe_launch_template_versions(**asked)
+    rest = ec2.describe_launch_template_versions(**asked, NextToken=page["NextToken"])
+    found = [*page["LaunchTemplateVersions"], *rest["LaunchTemplateVersions"]]
+    assert (len(page["LaunchTemplateVersions"]), "NextToken" in rest) == (200, False)
+    assert [one["VersionNumber"] for one in found] == list(range(205, 0, -1))
+    assert {one["LaunchTemplateData"].get("KeyName") for one in found[:-1]} == {None}
+    assert found[-1]["LaunchTemplateData"] == {**NANO, "KeyName": "first"}
+    of_type = [{"Name": "instance-type", "Values": ["t3.nano"]}]
+    filtered = ec2.describe_launch_template_versions(**asked, Filters=of_type, MaxResults=1)
+    assert filtered["LaunchTemplateVersions"] == found[:1]
 
 
 def test_the_default_is_set_and_versions_are_filtered(ec2: Any, make: Any) -> None:
@@ -510,6 +538,11 @@ def test_an_image_is_named_by_a_parameter_and_looked_up_at_each_launch(
     added = add(ec2, template_id, {"KeyName": "k"}, SourceVersion="1", ResolveAlias=True)
     assert added["LaunchTemplateData"]["ImageId"] == image_id
     assert versions(ec2, template_id, Versions=["2"])[0]["LaunchTemplateData"]["ImageId"] == alias
+    # One whose parameter is gone spoils no list.
+    ssm.delete_parameter(Name=path)
+    of_all = ec2.describe_launch_template_versions(Versions=["$Latest"], ResolveAlias=True)["LaunchTemplateVersions"]
+    stale = [one for one in of_all if one["LaunchTemplateId"] == template_id]
+    assert [one["LaunchTemplateData"]["ImageId"] for one in stale] == [alias]
     # Names are an account's own.
     assert dry(service.client(keys=other_keys), ImageId=alias, **NANO) == "InvalidParameterValue"
 

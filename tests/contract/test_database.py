@@ -1,5 +1,6 @@
 """The database: the same promises on SQLite and on PostgreSQL."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.orm import Session
 
 from bakehouse.api.client_tokens import Remembered, TokenKey
 from bakehouse.api.stored_tokens import StoredTokens
+from bakehouse.database import migrate as migrations
 from bakehouse.database.migrate import migrate
 from bakehouse.database.models import (
     Account,
@@ -20,6 +25,7 @@ from bakehouse.database.models import (
     Image,
     Instance,
     KeyPair,
+    LaunchTemplate,
     ReplaceRootVolumeTask,
     Row,
     Snapshot,
@@ -27,8 +33,9 @@ from bakehouse.database.models import (
     now,
 )
 from bakehouse.database.session import Database
-from bakehouse.domain import accounts, retention, snapshots
+from bakehouse.domain import accounts, launch_templates, retention, snapshots
 from bakehouse.durable.engine import Engine
+from bakehouse.errors import ApiError
 from bakehouse.ids import Prefix, new_id
 from tests.framework.postgresql import PostgresqlServer, postgresql_server
 from tests.framework.tiny_host import wait_for
@@ -82,6 +89,91 @@ def test_the_migrations_make_what_the_models_say_and_may_run_again(database: Dat
     assert set(Row.metadata.tables) <= set(inspector.get_table_names())
     for name, table in Row.metadata.tables.items():
         assert {column["name"] for column in inspector.get_columns(name)} == set(table.columns.keys())
+
+
+def test_rows_of_before_get_what_newer_tables_say_of_them(url: str) -> None:
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent / "migrations"))
+    moment = "2026-01-01 00:00:00"
+    ebs = [{"DeviceName": f"/dev/sd{letter}", "Ebs": {"SnapshotId": "snap-1"}} for letter in "ab"]
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0014")
+        always = {"account_id": "1" * 12, "region": "r", "name": "n", "created_at": moment}
+        _insert(connection, "accounts", account_id="1" * 12, created_at=moment)
+        _insert(
+            connection,
+            "images",
+            **always,
+            image_id="ami-1",
+            description="",
+            state="available",
+            is_public=False,
+            architecture="x86_64",
+            boot_mode="uefi",
+            root_device_name="/dev/sda",
+            block_device_mappings=json.dumps([*ebs, {"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 1}}]),
+            deregistration_protection="disabled",
+        )
+        numbers = dict.fromkeys(("default_version_number", "latest_version_number", "last_version_number"), 1)
+        for template_id in ("lt-1", "lt-2"):
+            template = {**always, **numbers, "name": template_id, "created_by": ""}
+            _insert(connection, "launch_templates", **template, launch_template_id=template_id)
+        version = {"launch_template_id": "lt-1", "region": "r", "description": "", "created_by": ""}
+        for number, data in enumerate(('{"KeyName": "k"}', "{}")):
+            facts = {**version, "version_number": number, "created_at": moment, "data": data}
+            _insert(connection, "launch_template_versions", **facts)
+        connection.commit()
+    migrate(database)
+    with database.transaction(mutates=False) as session:
+        image = session.get_one(Image, "ami-1")
+        assert [one.snapshot_id for one in image.snapshots_named] == ["snap-1"]
+        assert (image.ena_support, image.sriov_net_support) == (True, None)
+        templates = session.scalars(sa.select(LaunchTemplate).order_by(LaunchTemplate.launch_template_id))
+        assert [one.data_bytes for one in templates] == [len('{"KeyName": "k"}{}'), 0]
+    database.close()
+
+
+def _insert(connection: sa.Connection, table: str, **values: object) -> None:
+    connection.execute(sa.table(table, *(sa.column(name) for name in values)).insert().values(**values))
+
+
+def test_the_data_of_templates_is_counted_limited_and_read_a_few_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_account(database)
+    monkeypatch.setattr(launch_templates, "MAX_TOTAL_BYTES", 1000)
+    monkeypatch.setattr(launch_templates, "_READ_AT_ONCE", 2)
+    small, large = {"ImageId": "ami-00000000000000001"}, {"KeyName": "k" * 600}
+
+    def add(session: Session, template: LaunchTemplate, data: dict[str, str]) -> None:
+        launch_templates.add_version(session, template, data=data, source=None, description="", created_by="")
+
+    with database.transaction(region="us-east-1") as session:
+        template = launch_templates.create(
+            session, "1" * 12, name="one", data=small, description="", created_by="somebody"
+        )
+        for data in (large, {}, small):
+            add(session, template, data)
+        with pytest.raises(ApiError, match="ResourceLimitExceeded"):
+            add(session, template, large)
+        assert template.data_bytes == sum(len(json.dumps(data)) for data in (small, large, {}, small))
+        assert launch_templates.images_named(session, template, 3) == [small["ImageId"]]
+        assert launch_templates.images_named(session, template, 4) == [small["ImageId"]] * 2
+    with database.transaction(region="us-east-1") as session:
+        template = launch_templates.get(session, "1" * 12, template_id=None, name="one")
+        versions = launch_templates.list_versions(session, template, at_least=2)
+        assert [one.version_number for one in versions] == [4, 3, 2]
+        with pytest.raises(sa.exc.InvalidRequestError):
+            _ = versions[0].data
+        of_all = launch_templates.list_versions_of_all(session, "1" * 12, ["$Latest", "$Default"])
+        assert [version.version_number for _, version in of_all] == [4, 1]
+        read = launch_templates.VersionData(session, versions)
+        assert [read.of(one) for one in (*versions, versions[0])] == [small, {}, large, small]
+        launch_templates.delete_versions(session, template, [2, 4, 5])
+        assert (template.data_bytes, template.latest_version_number) == (len(json.dumps(small)) + 2, 3)
+        add(session, template, large)
 
 
 def test_processes_may_migrate_at_once(url: str) -> None:

@@ -40,7 +40,7 @@ class Paged:
     bound MaxResults. ``ids`` names the parameters that cannot be given together with MaxResults (EC2:
     InvalidParameterCombination). ``key`` names the members that identify an item. ``clamps``: a greater MaxResults is
     lowered, not refused (DescribeSnapshots). ``default`` is the size of a page when none is asked for; EC2's lists have
-    none and come whole.
+    none and come whole, but for one whose items can be large.
     """
 
     result: str | tuple[str, ...]

@@ -94,8 +94,8 @@ def references(session: Session, account_id: str, image_ids: Sequence[str], want
 
 def _templates(session: Session, account_id: str, image_ids: Sequence[str], depth: int) -> Iterator[Reference]:
     for template in launch_templates.visible(session, account_id):
-        versions = launch_templates.list_versions(session, template)[:depth]
-        named = {_named_image(session, account_id, version.data.get("ImageId", "")) for version in versions}
+        names = set(launch_templates.images_named(session, template, depth))
+        named = {_named_image(session, account_id, name) for name in names}
         for image_id in sorted(named.intersection(image_ids)):
             resource = f"launch-template/{template.launch_template_id}"
             yield Reference(image_id=image_id, resource_type=TEMPLATE, resource=resource)

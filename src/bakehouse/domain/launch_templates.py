@@ -1,7 +1,8 @@
 """Launch templates: their names, their versions, and who may see them.
 
 Invariant: a version never changes, its number is never given out again, and the default version is always there.
-Quotas: EC2 User Guide, "Restrictions for Amazon EC2 launch templates".
+Quotas: EC2 User Guide, "Restrictions for Amazon EC2 launch templates", and one of ours: what all data of an account
+takes, for 10,000 versions of 5,000 templates would be more than any host has.
 """
 
 import re
@@ -11,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from bakehouse import errors
 from bakehouse.database.models import LaunchTemplate, LaunchTemplateVersion
@@ -24,6 +25,11 @@ LATEST, DEFAULT = "$Latest", "$Default"
 MAX_TEMPLATES = 5_000
 MAX_VERSIONS = 10_000
 MAX_VERSIONS_NAMED = 200
+MAX_TOTAL_BYTES = 64 * 1024 * 1024
+# So many versions' data is held at once while it is shown.
+_READ_AT_ONCE = 20
+# What a listing needs of a version; the data can be large and is read for what is shown only.
+_WITHOUT_DATA = defer(LaunchTemplateVersion.data, raiseload=True)
 _NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -118,10 +124,11 @@ def create(
         default_version_number=1,
         latest_version_number=1,
         last_version_number=1,
+        data_bytes=0,
     )
     session.add(template)
     session.flush()
-    _write_version(session, template, data=data, description=description, created_by=created_by)
+    _write_version(session, template, 1, data=data, description=description, created_by=created_by)
     return template
 
 
@@ -141,17 +148,25 @@ def add_version(
     count = session.scalar(numbers.where(LaunchTemplateVersion.launch_template_id == template.launch_template_id))
     if (count or 0) >= MAX_VERSIONS:
         raise template_errors.limit_exceeded(f"A launch template has at most {MAX_VERSIONS} versions.")
-    template.last_version_number += 1
-    template.latest_version_number = template.last_version_number
-    return _write_version(session, template, data=whole, description=description, created_by=created_by)
+    number = template.last_version_number + 1
+    version = _write_version(session, template, number, data=whole, description=description, created_by=created_by)
+    template.last_version_number = template.latest_version_number = number
+    return version
 
 
 def _write_version(
-    session: Session, template: LaunchTemplate, *, data: Mapping[str, Any], description: str, created_by: str
+    session: Session,
+    template: LaunchTemplate,
+    number: int,
+    *,
+    data: Mapping[str, Any],
+    description: str,
+    created_by: str,
 ) -> LaunchTemplateVersion:
+    _take_room(session, template, template_data.size_of(data))
     version = LaunchTemplateVersion(
         launch_template_id=template.launch_template_id,
-        version_number=template.last_version_number,
+        version_number=number,
         description=description,
         created_by=created_by,
         data=template_data.kept(data),
@@ -159,6 +174,15 @@ def _write_version(
     session.add(version)
     session.flush()
     return version
+
+
+def _take_room(session: Session, template: LaunchTemplate, size: int) -> None:
+    held = sa.select(sa.func.sum(LaunchTemplate.data_bytes)).where(LaunchTemplate.account_id == template.account_id)
+    if (session.scalar(held) or 0) + size > MAX_TOTAL_BYTES:
+        raise template_errors.limit_exceeded(
+            f"The data of all versions of an account's launch templates is limited to {MAX_TOTAL_BYTES} bytes."
+        )
+    template.data_bytes += size
 
 
 def read_number(text: str) -> int:
@@ -191,31 +215,32 @@ def list_versions(
     at_least: int | None = None,
     at_most: int | None = None,
 ) -> list[LaunchTemplateVersion]:
-    """Return a template's versions, the newest first, or those named (all of them must exist), within bounds."""
-    query = sa.select(LaunchTemplateVersion).where(
-        LaunchTemplateVersion.launch_template_id == template.launch_template_id
-    )
+    """Return a template's versions, the newest first, or those named (all of them must exist), within bounds.
+
+    Without their data: ``VersionData`` has it.
+    """
+    number = LaunchTemplateVersion.version_number
+    query = sa.select(LaunchTemplateVersion).options(_WITHOUT_DATA).order_by(number.desc())
+    query = query.where(LaunchTemplateVersion.launch_template_id == template.launch_template_id)
     wanted = {_number_in(template, version) for version in versions}
     if wanted:
-        query = query.where(LaunchTemplateVersion.version_number.in_(wanted))
-    found = list(session.scalars(query.order_by(LaunchTemplateVersion.version_number.desc())))
-    missing = wanted - {one.version_number for one in found}
-    if missing:
-        raise template_errors.version_not_found(min(missing), template.launch_template_id)
-    return [
-        one
-        for one in found
-        if (at_least is None or one.version_number >= at_least) and (at_most is None or one.version_number <= at_most)
-    ]
+        query = query.where(number.in_(wanted))
+        missing = wanted - {one.version_number for one in session.scalars(query)}
+        if missing:
+            raise template_errors.version_not_found(min(missing), template.launch_template_id)
+    query = query.where(number >= at_least) if at_least is not None else query
+    query = query.where(number <= at_most) if at_most is not None else query
+    return list(session.scalars(query))
 
 
 def list_versions_of_all(
     session: Session, account_id: str, versions: Iterable[str]
 ) -> list[tuple[LaunchTemplate, LaunchTemplateVersion]]:
-    """Return the latest or the default version, or both, of each of the account's templates."""
+    """Return the latest or the default version, or both, of each of the account's templates, without their data."""
     columns = {LATEST: LaunchTemplate.latest_version_number, DEFAULT: LaunchTemplate.default_version_number}
     query = (
         sa.select(LaunchTemplate, LaunchTemplateVersion)
+        .options(_WITHOUT_DATA)
         .join(LaunchTemplateVersion, LaunchTemplateVersion.launch_template_id == LaunchTemplate.launch_template_id)
         .where(LaunchTemplate.account_id == account_id)
         .where(sa.or_(*(LaunchTemplateVersion.version_number == columns[one] for one in versions)))
@@ -224,6 +249,41 @@ def list_versions_of_all(
         )
     )
     return [(template, version) for template, version in session.execute(query)]
+
+
+class VersionData:
+    """The data of many versions, of which a few are held at a time: read it in the order they are given in."""
+
+    def __init__(self, session: Session, versions: Iterable[LaunchTemplateVersion]) -> None:
+        self._session = session
+        self._keys = [(one.launch_template_id, one.version_number) for one in versions]
+        self._places = {key: place for place, key in enumerate(self._keys)}
+        self._held: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def of(self, version: LaunchTemplateVersion) -> dict[str, Any]:
+        """One version's data, as it was given."""
+        key = (version.launch_template_id, version.version_number)
+        if key not in self._held:
+            place = self._places[key]
+            self._held = self._read(self._keys[place : place + _READ_AT_ONCE])
+        return template_data.given(self._held[key])
+
+    def _read(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], dict[str, Any]]:
+        columns = (LaunchTemplateVersion.launch_template_id, LaunchTemplateVersion.version_number)
+        # Columns, not rows: the session would keep those.
+        query = sa.select(*columns, LaunchTemplateVersion.data).where(sa.tuple_(*columns).in_(keys))
+        return {(template_id, number): data for template_id, number, data in self._session.execute(query)}
+
+
+def images_named(session: Session, template: LaunchTemplate, depth: int) -> list[str]:
+    """The ImageIds in the data of a template's newest versions."""
+    query = (
+        sa.select(LaunchTemplateVersion.data["ImageId"].as_string())
+        .where(LaunchTemplateVersion.launch_template_id == template.launch_template_id)
+        .order_by(LaunchTemplateVersion.version_number.desc())
+        .limit(depth)
+    )
+    return [image_id for image_id in session.scalars(query) if image_id is not None]
 
 
 def set_default(session: Session, template: LaunchTemplate, version: str) -> None:
@@ -243,12 +303,18 @@ def delete_versions(session: Session, template: LaunchTemplate, numbers: Iterabl
 
 
 def _delete_version(session: Session, template: LaunchTemplate, number: int) -> Deletion:
-    version = session.get(LaunchTemplateVersion, (template.launch_template_id, number))
-    if version is None:
+    this = (
+        LaunchTemplateVersion.launch_template_id == template.launch_template_id,
+        LaunchTemplateVersion.version_number == number,
+    )
+    # What is kept is ASCII: as many bytes as characters.
+    size = session.scalar(sa.select(sa.func.length(sa.cast(LaunchTemplateVersion.data, sa.String))).where(*this))
+    if size is None:
         return Deletion(version_number=number, refused=NotDeleted.UNKNOWN)
     if number == template.default_version_number:
         return Deletion(version_number=number, refused=NotDeleted.IS_DEFAULT)
-    session.delete(version)
+    session.execute(sa.delete(LaunchTemplateVersion).where(*this))
+    template.data_bytes -= size
     return Deletion(version_number=number, refused=None)
 
 

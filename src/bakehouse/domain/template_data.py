@@ -60,7 +60,7 @@ _RUN_INSTANCES_NAMES = {"ElasticGpuSpecifications": "ElasticGpuSpecification", "
 
 def check(data: Data) -> None:
     """Refuse data that is too large or malformed in itself; whether a launch is possible is not asked."""
-    if len(json.dumps(kept(data))) > MAX_DATA_BYTES:
+    if size_of(data) > MAX_DATA_BYTES:
         raise errors.invalid_parameter_value(f"Launch template data is limited to {MAX_DATA_BYTES} bytes.")
     image_id = data.get("ImageId")
     if image_id is not None and not is_alias(image_id) and not is_well_formed(Prefix.IMAGE, image_id):
@@ -69,9 +69,15 @@ def check(data: Data) -> None:
     tags.tags_for(data.get("TagSpecifications"), "instance", allowed=_TAGGED_AT_LAUNCH)
 
 
+def size_of(data: Data) -> int:
+    """How many bytes it takes to keep."""
+    return len(json.dumps(kept(data)))
+
+
 def is_alias(image_id: str) -> bool:
     """Tell whether an ImageId names a parameter that holds the image's id."""
-    return image_id.startswith(ALIAS_PREFIX)
+    name = image_id.removeprefix(ALIAS_PREFIX).partition(":")[0]
+    return image_id.startswith(ALIAS_PREFIX) and name != ""
 
 
 def kept(data: Data) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """CreateLaunchTemplateVersion, DescribeLaunchTemplateVersions, DeleteLaunchTemplateVersions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
-from bakehouse.api.operations.image_alias import image_id_of
+from bakehouse.api.operations.image_alias import image_id_of, with_image_id
 from bakehouse.api.operations.launch_templates import KEEPS_EMPTY, template_named, warning_of
 from bakehouse.api.pagination import Paged
 from bakehouse.api.registry import operation
@@ -14,27 +15,35 @@ from bakehouse.database.models import LaunchTemplate, LaunchTemplateVersion
 from bakehouse.domain import launch_templates, template_data
 from bakehouse.domain.launch_templates import Deletion, NotDeleted
 
+_DATA = "LaunchTemplateData"
 _REASONS = {
     NotDeleted.UNKNOWN: "The launch template version does not exist.",
     NotDeleted.IS_DEFAULT: "The default version of a launch template cannot be deleted.",
 }
 
 
-def _data_item(context: RequestContext, version: LaunchTemplateVersion, *, resolve_alias: bool) -> dict[str, Any]:
-    data = template_data.given(version.data)
-    if resolve_alias and "ImageId" in data:
-        data["ImageId"] = image_id_of(context, data["ImageId"])
-    return data
+class _Listed(Mapping[str, Any]):
+    """A version of a list, whose data is read when it is asked for: a list is long, a page of it is not."""
+
+    def __init__(self, facts: Mapping[str, Any], read_data: Callable[[], Mapping[str, Any]]) -> None:
+        self._facts = facts
+        self._read_data = read_data
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read_data() if name == _DATA else self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._facts, _DATA))
+
+    def __len__(self) -> int:
+        return len(self._facts) + 1
 
 
-def _version_item(
-    context: RequestContext, template: LaunchTemplate, version: LaunchTemplateVersion, *, resolve_alias: bool
-) -> dict[str, Any]:
+def _facts_of(template: LaunchTemplate, version: LaunchTemplateVersion) -> dict[str, Any]:
     return {
         "CreateTime": version.created_at,
         "CreatedBy": version.created_by,
         "DefaultVersion": version.version_number == template.default_version_number,
-        "LaunchTemplateData": _data_item(context, version, resolve_alias=resolve_alias),
         "LaunchTemplateId": template.launch_template_id,
         "LaunchTemplateName": template.name,
         "VersionDescription": version.description or None,
@@ -71,8 +80,12 @@ def create_launch_template_version(context: RequestContext, request: Parameters)
         description=request.get("VersionDescription", ""),
         created_by=context.principal.arn,
     )
-    item = _version_item(context, template, version, resolve_alias=request.get("ResolveAlias", False))
-    return {"LaunchTemplateVersion": item, "Warning": warning_of(context, template_data.given(version.data))}
+    data = template_data.given(version.data)
+    shown = with_image_id(context, data) if request.get("ResolveAlias", False) else data
+    return {
+        "LaunchTemplateVersion": {**_facts_of(template, version), _DATA: shown},
+        "Warning": warning_of(context, data),
+    }
 
 
 _VERSION_FILTERS = FilterTable(
@@ -104,15 +117,31 @@ _VERSION_FILTERS = FilterTable(
     harmless={"IncludeManagedResources": (True, False)},
     own_codes=("LaunchTemplateName",),
     filters=_VERSION_FILTERS,
-    paged=Paged(result="LaunchTemplateVersions", minimum=1, maximum=200, key=("LaunchTemplateId", "VersionNumber")),
+    paged=Paged(
+        result="LaunchTemplateVersions",
+        minimum=1,
+        maximum=200,
+        key=("LaunchTemplateId", "VersionNumber"),
+        default=200,
+    ),
 )
 def describe_launch_template_versions(context: RequestContext, request: Parameters) -> Reply:
-    """List versions of a template, the newest first, or the latest and default ones of all templates."""
-    resolve_alias = request.get("ResolveAlias", False)
+    """List versions of a template, the newest first, or the latest and default ones of all templates.
+
+    An alias of a parameter that is not there any more stays what it is.
+    """
+    selected = _selected(context, request)
+    data = launch_templates.VersionData(context.session, [version for _, version in selected])
+
+    def read(version: LaunchTemplateVersion) -> Mapping[str, Any]:
+        found = data.of(version)
+        if request.get("ResolveAlias", False) and "ImageId" in found:
+            found["ImageId"] = image_id_of(context, found["ImageId"], keeps_stale=True)
+        return found
+
     return {
         "LaunchTemplateVersions": [
-            _version_item(context, template, version, resolve_alias=resolve_alias)
-            for template, version in _selected(context, request)
+            _Listed(_facts_of(template, version), partial(read, version)) for template, version in selected
         ]
     }
 
