@@ -21,7 +21,16 @@ from bakehouse.database.models import (
     now,
 )
 from bakehouse.database.session import Database
-from bakehouse.domain import images, recycle_bin, restoring, retention, retention_rules, snapshots, tags
+from bakehouse.domain import (
+    block_public_access,
+    images,
+    recycle_bin,
+    restoring,
+    retention,
+    retention_rules,
+    snapshots,
+    tags,
+)
 from bakehouse.domain.retention_rules import IMAGE, SNAPSHOT, LockState, NewRule
 from bakehouse.errors import ApiError
 
@@ -80,6 +89,11 @@ def throw_away(session: Session) -> None:
     snapshots.delete(session, ACCOUNT, SNAPSHOT_ID)
 
 
+def let_be_public(session: Session) -> None:
+    block_public_access.set_image_state(session, ACCOUNT, block_public_access.UNBLOCKED)
+    block_public_access.set_snapshot_state(session, ACCOUNT, block_public_access.UNBLOCKED)
+
+
 def facts_of(session: Session) -> dict[str, Any]:
     """All there is to know of both."""
     rows = [session.get_one(Image, IMAGE_ID), session.get_one(Snapshot, SNAPSHOT_ID)]
@@ -94,6 +108,7 @@ def facts_of(session: Session) -> dict[str, Any]:
 def test_what_comes_out_of_the_bin_is_what_went_in(database: Database) -> None:
     with database.transaction(region=HERE) as session:
         add_rules(session)
+        let_be_public(session)
         before = facts_of(session)
         throw_away(session)
     with database.transaction(region=HERE) as session:
@@ -115,6 +130,27 @@ def test_what_comes_out_of_the_bin_is_what_went_in(database: Database) -> None:
         assert session.scalars(sa.select(BinEntry)).all() == []
         with pytest.raises(ApiError, match=r"InvalidAMIID\.NotFound"):
             restoring.restore_image(session, ACCOUNT, IMAGE_ID)
+
+
+def test_what_was_public_comes_back_private_while_its_owner_may_make_nothing_public(database: Database) -> None:
+    with database.transaction(region=HERE) as session:
+        add_rules(session)
+        session.get_one(Snapshot, SNAPSHOT_ID).is_public = True
+        throw_away(session)
+    with database.transaction(region=HERE) as session:
+        snapshot = restoring.restore_snapshot(session, ACCOUNT, SNAPSHOT_ID)
+        image = restoring.restore_image(session, ACCOUNT, IMAGE_ID)
+        assert (snapshot.is_public, image.is_public) == (False, False)
+        # With whom else they are shared is as it was.
+        assert [one.user_id for one in snapshot.create_volume_permissions] == [OTHER]
+        assert [one.grantee for one in image.launch_permissions] == [OTHER]
+    with database.transaction(region=HERE) as session:
+        let_be_public(session)
+        session.get_one(Snapshot, SNAPSHOT_ID).is_public = True
+        session.get_one(Image, IMAGE_ID).is_public = True
+        throw_away(session)
+        assert restoring.restore_snapshot(session, ACCOUNT, SNAPSHOT_ID).is_public
+        assert restoring.restore_image(session, ACCOUNT, IMAGE_ID).is_public
 
 
 def test_what_has_had_its_time_goes_and_its_manifest_may_be_collected(database: Database) -> None:

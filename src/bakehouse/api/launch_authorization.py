@@ -61,8 +61,9 @@ def _targets(asked: Asked, launch: LaunchRequest) -> Iterator[Target]:
             "ec2:volumetype": (planned.volume_type,),
         }
         yield Target(arn=asked.ec2_arn("volume", "*"), values=values, tags=tags.get("volume", {}))
+        # The snapshots an image brings along go with the right to launch it, unless the request names them too.
         is_named = planned.snapshot_id in named
-        if planned.snapshot_id is not None and (is_named or not _is_of_image(launch, planned.snapshot_id)):
+        if planned.snapshot_id is not None and (is_named or not planned.is_of_image):
             yield Target(arn=asked.ec2_arn("snapshot", planned.snapshot_id))
     if launch.key_name is not None:
         yield Target(arn=asked.ec2_arn("key-pair", launch.key_name))
@@ -77,8 +78,3 @@ def _of_instance(launch: LaunchRequest) -> Values:
     if launch.profile is not None:
         values["ec2:instanceprofile"] = arn_of(launch.profile.profile)
     return {name: (value,) for name, value in values.items()}
-
-
-def _is_of_image(launch: LaunchRequest, snapshot_id: str) -> bool:
-    """The snapshots an image brings along go with the right to launch it."""
-    return snapshot_id in [one.get("Ebs", {}).get("SnapshotId") for one in launch.image.block_device_mappings]

@@ -3,7 +3,7 @@
 Invariant: whatever passes here can be made: its size, type, device name and snapshot are checked.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class PlannedVolume:
     throughput_mibps: int | None
     delete_on_termination: bool
     is_root: bool
+    # It lies over the snapshot that the image maps to this device.
+    is_of_image: bool
 
 
 def plan_volumes(
@@ -42,10 +44,16 @@ def plan_volumes(
     root = image.root_device_name
     if "SnapshotId" not in given.get(root, {}):
         raise errors.block_device_mapping_invalid(f"The image '{image.image_id}' has no snapshot of its root, {root}.")
-    # Whoever may launch the image may launch what it lies on.
-    known = snapshots.snapshot_ids_of(image)
     return [
-        plan_volume(session, account_id, name, ebs, known_snapshot_ids=known, is_root=name == root)
+        plan_volume(
+            session,
+            account_id,
+            name,
+            ebs,
+            # Whoever may launch the image may launch what it lies on, as it lies on it.
+            image_snapshot_id=given.get(name, {}).get("SnapshotId"),
+            is_root=name == root,
+        )
         for name, ebs in override_mappings(given, root, overrides)
     ]
 
@@ -105,11 +113,16 @@ def plan_volume(
     name: str,
     ebs: Mapping[str, Any],
     *,
-    known_snapshot_ids: Collection[str] = (),
+    image_snapshot_id: str | None = None,
     is_root: bool = False,
 ) -> PlannedVolume:
-    """Check one EBS mapping. ``known_snapshot_ids`` may be used whoever owns them."""
-    snapshot = _snapshot(session, account_id, ebs.get("SnapshotId"), known_snapshot_ids)
+    """Check one EBS mapping. ``image_snapshot_id`` is what an image has at this device: usable whoever owns it."""
+    is_of_image = image_snapshot_id is not None and ebs.get("SnapshotId") == image_snapshot_id
+    snapshot = (
+        session.get_one(Snapshot, image_snapshot_id)
+        if is_of_image
+        else _snapshot(session, account_id, ebs.get("SnapshotId"))
+    )
     volume_type = ebs.get("VolumeType", _DEFAULT_TYPE)
     if is_root and not volume_types.can_boot(volume_type):
         raise errors.block_device_mapping_invalid(f"A root volume cannot be of type {volume_type}.")
@@ -131,6 +144,7 @@ def plan_volume(
         throughput_mibps=performance.throughput_mibps,
         delete_on_termination=ebs.get("DeleteOnTermination", True),
         is_root=is_root,
+        is_of_image=is_of_image,
     )
 
 
@@ -172,11 +186,5 @@ def registered_mappings(
     ]
 
 
-def _snapshot(
-    session: Session, account_id: str, snapshot_id: str | None, known_snapshot_ids: Collection[str]
-) -> Snapshot | None:
-    if snapshot_id is None:
-        return None
-    if snapshot_id in known_snapshot_ids:
-        return session.get_one(Snapshot, snapshot_id)
-    return snapshots.get_completed(session, account_id, snapshot_id)
+def _snapshot(session: Session, account_id: str, snapshot_id: str | None) -> Snapshot | None:
+    return snapshots.get_completed(session, account_id, snapshot_id) if snapshot_id is not None else None

@@ -12,14 +12,24 @@ from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Image, Snapshot
 from bakehouse.database.session import everywhere, in_region
-from bakehouse.domain import accounts, images, snapshots
+from bakehouse.domain import accounts, images, product_codes, snapshots
 from bakehouse.errors import ApiError
 from bakehouse.errors import images as image_errors
 from bakehouse.ids import Prefix, new_id
 
 
-def create_snapshot_copy(session: Session, account_id: str, source: Snapshot, description: str) -> Snapshot:
-    """Write the pending copy of a completed snapshot, into the transaction's region."""
+def create_snapshot_copy(
+    session: Session,
+    account_id: str,
+    source: Snapshot,
+    description: str,
+    *,
+    more_codes: Sequence[product_codes.ProductCode] = (),
+) -> Snapshot:
+    """Write the pending copy of a completed snapshot, into the transaction's region.
+
+    ``more_codes``: those of the image it is copied with; under another account's image a snapshot may lack them.
+    """
     snapshot = Snapshot(
         snapshot_id=new_id(Prefix.SNAPSHOT),
         account_id=account_id,
@@ -27,7 +37,7 @@ def create_snapshot_copy(session: Session, account_id: str, source: Snapshot, de
         volume_size_gib=source.volume_size_gib,
         description=description,
         state=snapshots.PENDING,
-        product_codes=source.product_codes,
+        product_codes=product_codes.merge(source.product_codes, more_codes),
     )
     session.add(snapshot)
     session.flush()
@@ -61,7 +71,9 @@ def create_image_copy(session: Session, account_id: str, source: Image, *, name:
         boot_mode=source.boot_mode,
         root_device_name=source.root_device_name,
         imds_support=source.imds_support,
-        product_codes=source.product_codes,
+        ena_support=source.ena_support,
+        sriov_net_support=source.sriov_net_support,
+        product_codes=product_codes.of_image(session, source),
         block_device_mappings=[],
     )
     session.add(image)
@@ -78,7 +90,13 @@ def _copied_mappings(session: Session, account_id: str, source: Image, image_id:
         if snapshot_id is not None:
             note = f"Copied for DestinationAmi {image_id} from SourceAmi {source.image_id}"
             snapshot = get_anywhere(session, snapshot_id)
-            copied = create_snapshot_copy(session, account_id, snapshot, f"{note} for SourceSnapshot {snapshot_id}")
+            copied = create_snapshot_copy(
+                session,
+                account_id,
+                snapshot,
+                f"{note} for SourceSnapshot {snapshot_id}",
+                more_codes=source.product_codes,
+            )
             mapping["Ebs"]["SnapshotId"] = copied.snapshot_id
     return mappings
 

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse.database.models import Image, LaunchPermission, OrganizationMembership
-from bakehouse.domain import block_public_access, image_lifecycle
+from bakehouse.domain import block_public_access, image_lifecycle, product_codes
 from bakehouse.domain.accounts import is_account_id
 from bakehouse.domain.organizations import is_organization_arn, is_unit_arn
+from bakehouse.errors import ApiError
 from bakehouse.errors import sharing as refusals
 
 ALL = "all"
@@ -94,8 +95,17 @@ def _grantees(items: Iterable[Mapping[str, Any]]) -> set[str]:
 def _check_may_be_public(session: Session, image: Image) -> None:
     if block_public_access.blocks_images(session, image.account_id):
         raise refusals.public_image_blocked()
-    if image.product_codes:
+    if product_codes.of_image(session, image):
         raise refusals.public_image_with_product_codes(image.image_id)
+
+
+def may_be_public(session: Session, image: Image) -> bool:
+    """Whether its owner could make it public now."""
+    try:
+        _check_may_be_public(session, image)
+    except ApiError:
+        return False
+    return True
 
 
 def permissions(image: Image) -> list[dict[str, str]]:

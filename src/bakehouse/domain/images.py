@@ -38,15 +38,20 @@ _LISTED = (*(column for column in Image.__table__.columns if column.name != _COD
 ImageRow = sa.Row[Any]
 
 
-def visible(session: Session, account_id: str, image_ids: Sequence[str] = ()) -> list[Image]:
-    """The blessed select: own, public and shared images that are registered."""
+def visible(
+    session: Session, account_id: str, image_ids: Sequence[str] = (), *, also_not_allowed: bool = False
+) -> list[Image]:
+    """The blessed select: own, public and shared images that are registered.
+
+    ``also_not_allowed``: those too that the account's own settings hide from it.
+    """
     for image_id in image_ids:
         if not is_well_formed(Prefix.IMAGE, image_id):
             raise errors.image_id_malformed(image_id)
     query = sa.select(Image).where(_is_visible(account_id)).order_by(Image.created_at, Image.image_id)
     found = list(session.scalars(query.where(Image.image_id.in_(image_ids)) if image_ids else query))
     allowed = allowed_images.get(session, account_id)
-    if allowed.state == allowed_images.ENABLED:
+    if allowed.state == allowed_images.ENABLED and not also_not_allowed:
         aliases = owner_aliases(session)
         found = [one for one in found if not allowed.hides(one, aliases.get(one.account_id))]
     missing = set(image_ids) - {one.image_id for one in found}
@@ -111,9 +116,9 @@ def _refuse_missing(session: Session, account_id: str, image_id: str) -> None:
     raise errors.image_not_found(image_id)
 
 
-def get_visible(session: Session, account_id: str, image_id: str) -> Image:
+def get_visible(session: Session, account_id: str, image_id: str, *, also_not_allowed: bool = False) -> Image:
     """Return an image the account may see."""
-    return visible(session, account_id, [image_id])[0]
+    return visible(session, account_id, [image_id], also_not_allowed=also_not_allowed)[0]
 
 
 def get_own(session: Session, account_id: str, image_id: str) -> Image:
@@ -191,6 +196,8 @@ def create_from_instance(
         source_image_id=instance.image_id,
         source_image_region=instance.region,
         imds_support=source.imds_support if source else None,
+        ena_support=source.ena_support if source else True,
+        sriov_net_support=source.sriov_net_support if source else None,
     )
     session.add(image)
     image.block_device_mappings = _captured_mappings(session, instance, image.image_id, overrides)
@@ -217,7 +224,7 @@ def _captured_mappings(
             instance.account_id,
             name,
             {**ebs, **taken},
-            known_snapshot_ids=taken.values(),
+            image_snapshot_id=taken.get("SnapshotId"),
             is_root=name == instance.root_device_name,
         )
         mappings.append(block_devices.image_mapping(planned, ebs))
@@ -234,6 +241,8 @@ def register(
     root_device_name: str,
     mappings: list[dict[str, Any]],
     imds_support: str | None = None,
+    ena_support: bool = True,
+    sriov_net_support: str | None = None,
     is_public: bool = False,
 ) -> Image:
     """Write an available image over completed snapshots; mappings from ``block_devices.registered_mappings``."""
@@ -245,6 +254,8 @@ def register(
         state=AVAILABLE,
         is_public=is_public,
         imds_support=imds_support,
+        ena_support=ena_support,
+        sriov_net_support=sriov_net_support,
         boot_mode=boot_mode,
         root_device_name=root_device_name,
         block_device_mappings=mappings,

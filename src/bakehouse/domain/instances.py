@@ -103,7 +103,9 @@ def launch(session: Session, account_id: str, request: LaunchRequest, count: int
         session.add(instance)
         session.flush()
         session.add(_interface_row(session, instance, request))
-        session.add_all(_volume_row(session, instance, planned, slot) for slot, planned in enumerate(request.volumes))
+        session.add_all(
+            _volume_row(session, instance, planned, slot, request.image) for slot, planned in enumerate(request.volumes)
+        )
         session.flush()
         session.refresh(instance)
         if request.profile is not None:
@@ -167,7 +169,7 @@ def _instance_row(
         shutdown_behavior=request.shutdown_behavior,
         ebs_optimized=request.ebs_optimized,
         metadata_options=request.metadata_options,
-        product_codes=request.image.product_codes,
+        product_codes=product_codes.of_image(session, request.image),
     )
 
 
@@ -198,7 +200,8 @@ def _interface_row(session: Session, instance: Instance, request: LaunchRequest)
     )
 
 
-def _volume_row(session: Session, instance: Instance, planned: PlannedVolume, slot: int) -> Volume:
+def _volume_row(session: Session, instance: Instance, planned: PlannedVolume, slot: int, image: Image) -> Volume:
+    under = product_codes.of_snapshots(session, [planned.snapshot_id] if planned.snapshot_id else [])
     return Volume(
         volume_id=new_id(Prefix.VOLUME),
         account_id=instance.account_id,
@@ -216,7 +219,8 @@ def _volume_row(session: Session, instance: Instance, planned: PlannedVolume, sl
         attachment_state="attaching",
         attached_at=now(),
         delete_on_termination=planned.delete_on_termination,
-        product_codes=product_codes.of_snapshots(session, [planned.snapshot_id] if planned.snapshot_id else []),
+        # Under another account's image a snapshot may lack the image's codes.
+        product_codes=product_codes.merge(under, image.product_codes) if planned.is_of_image else under,
     )
 
 

@@ -1,6 +1,7 @@
 """Product codes: they mark an image that is sold, and go with whatever is made of it.
 
-Invariant: a code is never taken back; an image or a snapshot that has one is not public.
+Invariant: a code is never taken back; an image or a snapshot that has one is not public. What an image has and what
+the snapshots under it have count alike: the bytes are what is sold.
 Form: EC2 API Reference, "ImageCriterionRequest" (MarketplaceProductCodes).
 """
 
@@ -11,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import Image, Snapshot
+from bakehouse.database.models import Image, ImageSnapshot, Snapshot
+from bakehouse.database.session import everywhere
 from bakehouse.domain.snapshots import snapshot_ids_of
 from bakehouse.errors import sharing as refusals
 
@@ -33,15 +35,23 @@ def merge(*lists: Iterable[Mapping[str, Any]]) -> list[ProductCode]:
 
 
 def of_snapshots(session: Session, snapshot_ids: Collection[str]) -> list[ProductCode]:
-    """The codes of some snapshots."""
+    """The codes of some snapshots, in whatever region they are."""
     if not snapshot_ids:
         return []
-    query = sa.select(Snapshot.product_codes).where(Snapshot.snapshot_id.in_(snapshot_ids))
+    query = everywhere(sa.select(Snapshot.product_codes).where(Snapshot.snapshot_id.in_(snapshot_ids)))
     return merge(*session.scalars(query))
 
 
+def of_image(session: Session, image: Image) -> list[ProductCode]:
+    """The codes of an image and of the snapshots under it, which may have got some since it was made."""
+    return merge(image.product_codes, of_snapshots(session, snapshot_ids_of(image)))
+
+
 def add(session: Session, image: Image, codes: Iterable[str]) -> None:
-    """Give an image codes for ever, and its owner's snapshots under it too: its bytes are what is sold."""
+    """Give an image codes for ever, its owner's snapshots under it too, and whatever else the owner has over those.
+
+    What can still come out of the recycle bin is among that.
+    """
     new = []
     for code in codes:
         if not is_product_code(code):
@@ -51,10 +61,22 @@ def add(session: Session, image: Image, codes: Iterable[str]) -> None:
         Snapshot.snapshot_id.in_(snapshot_ids_of(image)), Snapshot.account_id == image.account_id
     )
     under = list(session.scalars(query))
-    if image.is_public:
-        raise refusals.public_image_with_product_codes(image.image_id)
+    over = [image, *_others_over(session, image, under)]
+    for each in over:
+        if each.is_public:
+            raise refusals.public_image_with_product_codes(each.image_id)
     for snapshot in under:
         if snapshot.is_public:
             raise refusals.public_snapshot_with_product_codes(snapshot.snapshot_id)
-        snapshot.product_codes = merge(snapshot.product_codes, new)
-    image.product_codes = merge(image.product_codes, new)
+    sold: list[Image | Snapshot] = [*over, *under]
+    for one in sold:
+        one.product_codes = merge(one.product_codes, new)
+
+
+def _others_over(session: Session, image: Image, snapshots: Iterable[Snapshot]) -> Iterable[Image]:
+    """The owner's other images over some of these snapshots, deregistered ones too."""
+    over = sa.select(ImageSnapshot.image_id).where(
+        ImageSnapshot.snapshot_id.in_([one.snapshot_id for one in snapshots])
+    )
+    query = sa.select(Image).where(Image.image_id.in_(over), Image.image_id != image.image_id)
+    return session.scalars(query.where(Image.account_id == image.account_id)).all()

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import Image, Instance, ReplaceRootVolumeTask, Snapshot, Volume, VolumeModification, now
-from bakehouse.domain import snapshots, volume_types, volumes
+from bakehouse.domain import product_codes, snapshots, volume_types, volumes
 from bakehouse.domain.volume_modifications import UNDER_WAY as MODIFICATION_UNDER_WAY
 from bakehouse.errors import replace_root_volume_tasks as refusals
 from bakehouse.errors import volume_modifications
@@ -77,7 +77,7 @@ def begin(
     if snapshot_id is not None and image is not None:
         raise errors.invalid_parameter_combination("The parameters snapshotId and imageId cannot be used together.")
     if image is not None:
-        source_id, image_size_gib = _root_of_image(instance, image)
+        source_id, image_size_gib = _root_of_image(session, instance, image)
         size_gib = max(size_gib, image_size_gib)
     elif snapshot_id is not None:
         snapshot = _check_lineage(session, instance, old, snapshot_id)
@@ -93,6 +93,7 @@ def begin(
         volume_type=old.volume_type,
         performance=_performance(old, size_gib),
     )
+    new.product_codes = product_codes.merge(new.product_codes, (image or old).product_codes)
     task = ReplaceRootVolumeTask(
         task_id=new_id(Prefix.REPLACE_ROOT_VOLUME_TASK),
         account_id=instance.account_id,
@@ -137,13 +138,13 @@ def _launch_state(root: Volume) -> str:
     return root.snapshot_id
 
 
-def _root_of_image(instance: Instance, image: Image) -> tuple[str, int]:
+def _root_of_image(session: Session, instance: Instance, image: Image) -> tuple[str, int]:
     """The snapshot of an image's root and its size; the image's other volumes are ignored, as EC2 does."""
     if image.architecture != "x86_64":
         raise errors.invalid_parameter_value(
             f"The architecture '{image.architecture}' of {image.image_id} is not that of '{instance.instance_id}'."
         )
-    if _codes(image.product_codes) != _codes(instance.product_codes):
+    if _codes(product_codes.of_image(session, image)) != _codes(instance.product_codes):
         raise errors.invalid_parameter_value(
             f"The product codes of {image.image_id} are not those of '{instance.instance_id}'."
         )
@@ -154,8 +155,8 @@ def _root_of_image(instance: Instance, image: Image) -> tuple[str, int]:
     return ebs["SnapshotId"], ebs["VolumeSize"]
 
 
-def _codes(product_codes: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {code["ProductCodeId"] for code in product_codes}
+def _codes(codes: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {code["ProductCodeId"] for code in codes}
 
 
 def _check_lineage(session: Session, instance: Instance, root: Volume, snapshot_id: str) -> Snapshot:

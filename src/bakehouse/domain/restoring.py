@@ -1,11 +1,14 @@
-"""Out of the recycle bin: an image or a snapshot as it was, with its tags and with whom it was shared."""
+"""Out of the recycle bin: an image or a snapshot as it was, with its tags and with whom it was shared.
+
+Invariant: nothing becomes public that its owner could not make public now.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bakehouse import errors
 from bakehouse.database.models import CreateVolumePermission, Image, LaunchPermission, Snapshot
-from bakehouse.domain import images, recycle_bin, snapshots, tags
+from bakehouse.domain import image_sharing, images, product_codes, recycle_bin, snapshot_sharing, snapshots, tags
 from bakehouse.domain.image_states import ImageState, move
 from bakehouse.domain.retention_rules import IMAGE, SNAPSHOT
 from bakehouse.ids import Prefix, is_well_formed
@@ -25,7 +28,9 @@ def restore_image(session: Session, account_id: str, image_id: str) -> Image:
         raise errors.snapshot_not_found(min(missing))
     contents = entry.contents
     move(image, ImageState(contents["state"]))
-    image.is_public, image.deregistered_at = contents["is_public"], None
+    image.product_codes = product_codes.of_image(session, image)
+    image.is_public = contents["is_public"] and image_sharing.may_be_public(session, image)
+    image.deregistered_at = None
     for permission in contents["permissions"]:
         columns = recycle_bin.columns_for(LaunchPermission, permission)
         image.launch_permissions.append(LaunchPermission(**columns))
@@ -41,6 +46,7 @@ def restore_snapshot(session: Session, account_id: str, snapshot_id: str) -> Sna
     if entry is None:
         raise errors.snapshot_not_found(snapshot_id)
     snapshot = Snapshot(**recycle_bin.columns_for(Snapshot, entry.contents["columns"]))
+    snapshot.is_public = snapshot.is_public and snapshot_sharing.may_be_public(session, snapshot)
     for permission in entry.contents["permissions"]:
         columns = recycle_bin.columns_for(CreateVolumePermission, permission)
         snapshot.create_volume_permissions.append(CreateVolumePermission(**columns))

@@ -15,6 +15,7 @@ from bakehouse import errors
 from bakehouse.database.models import CreateVolumePermission, Snapshot
 from bakehouse.domain import block_public_access
 from bakehouse.domain.accounts import is_account_id
+from bakehouse.errors import ApiError
 from bakehouse.errors import sharing as refusals
 
 ALL = "all"
@@ -88,6 +89,15 @@ def _check_may_be_public(session: Session, snapshot: Snapshot) -> None:
         raise refusals.public_snapshot_blocked()
     if snapshot.product_codes:
         raise refusals.public_snapshot_with_product_codes(snapshot.snapshot_id)
+
+
+def may_be_public(session: Session, snapshot: Snapshot) -> bool:
+    """Whether its owner could make it public now."""
+    try:
+        _check_may_be_public(session, snapshot)
+    except ApiError:
+        return False
+    return True
 
 
 def permissions(snapshot: Snapshot) -> list[dict[str, str]]:
