@@ -98,18 +98,21 @@ def enable(image: Image) -> None:
 def protect(image: Image, *, with_cooldown: bool) -> Protection:
     """Keep it from being deregistered."""
     _check_there(image)
-    kind = Protection.WITH_COOLDOWN if with_cooldown else Protection.WITHOUT_COOLDOWN
-    image.deregistration_protection, image.protected_until = kind, None
-    return kind
+    return _set_protection(image, Protection.WITH_COOLDOWN if with_cooldown else Protection.WITHOUT_COOLDOWN)
 
 
 def unprotect(image: Image) -> Protection:
     """Allow it to be deregistered, after the cooldown if there is one."""
     _check_there(image)
-    if image.deregistration_protection == Protection.WITH_COOLDOWN:
+    return _set_protection(image, Protection.DISABLED)
+
+
+def _set_protection(image: Image, kind: Protection) -> Protection:
+    """A cooldown begins when a protection that has one ends, and then nothing shortens it."""
+    if image.deregistration_protection == Protection.WITH_COOLDOWN != kind:
         image.protected_until = now() + _COOLDOWN
-    image.deregistration_protection = Protection.DISABLED
-    return Protection.DISABLED
+    image.deregistration_protection = kind
+    return kind
 
 
 def check_unprotected(image: Image) -> None:
