@@ -212,6 +212,22 @@ def test_the_other_account_leaves_and_cannot_leave_twice(other: Caller, shared: 
     assert shared.owner.call("CancelImageLaunchPermission", cancel).code == "OperationNotPermitted"
 
 
+def test_an_account_leaves_an_image_that_its_own_settings_hide(other: Caller, shared: Shared) -> None:
+    cancel = {"ImageId": shared.image}
+    done(shared.share(UserId=other.keys.account_id))
+    nobodys = {"ImageCriteria": [{"ImageProviders": ["none"]}]}
+    done(other.call("ReplaceImageCriteriaInAllowedImagesSettings", nobodys))
+    done(other.call("EnableAllowedImagesSettings", {"AllowedImagesSettingsState": "enabled"}))
+    try:
+        assert other.call("DescribeImages", {"ImageIds": [shared.image]}).code == GONE
+        assert done(other.call("CancelImageLaunchPermission", cancel))["Return"] is True
+        assert other.call("CancelImageLaunchPermission", cancel).code == GONE
+    finally:
+        done(other.call("DisableAllowedImagesSettings"))
+        done(other.call("ReplaceImageCriteriaInAllowedImagesSettings"))
+    assert shared.permissions() == []
+
+
 def test_a_snapshot_is_shared_by_itself(other: Caller, shared: Shared) -> None:
     account = other.keys.account_id
     permission = {"SnapshotId": shared.snapshot, "Attribute": "createVolumePermission"}
@@ -304,6 +320,10 @@ def test_public_snapshots_are_hidden_where_all_sharing_is_blocked(other: Caller,
         ("InvalidParameterCombination", {"Description": {"Value": "d"}, "ImdsSupport": {"Value": "v2.0"}}),
         ("InvalidParameterCombination", {"Attribute": "launchPermission", "Value": "v", "UserIds": ["123456789012"]}),
         ("InvalidParameterCombination", {"Attribute": "description", "Value": "v", "OperationType": "add"}),
+        (
+            "InvalidParameterCombination",
+            {"OperationType": "remove", "LaunchPermission": {"Add": [{"UserId": "777788889999"}]}},
+        ),
         ("InvalidParameterValue", {"Attribute": "colour", "Value": "red"}),
         ("InvalidParameterValue", {"Attribute": "imdsSupport", "Value": "v1.0"}),
         ("InvalidParameterValue", {"ImdsSupport": {"Value": ""}}),
@@ -311,6 +331,10 @@ def test_public_snapshots_are_hidden_where_all_sharing_is_blocked(other: Caller,
         ("MissingParameter", {"Attribute": "launchPermission", "OperationType": "add"}),
         ("MissingParameter", {"Attribute": "description"}),
         ("MissingParameter", {"UserIds": ["123456789012"]}),
+        (
+            "MissingParameter",
+            {"LaunchPermission": {"Add": [{"UserId": "111122223333"}]}, "UserIds": ["444455556666"]},
+        ),
         ("OperationNotPermitted", {"ProductCodes": ["abc"], "OperationType": "remove"}),
         ("ResourceLimitExceeded", {"OperationType": "add", "UserIds": [f"{n:012}" for n in range(1001)]}),
         ("UnsupportedOperation", {"Attribute": "bootMode", "OperationType": "add"}),
@@ -338,6 +362,14 @@ def test_what_cannot_be_said_of_an_image_is_refused_and_changes_nothing(
         (
             "InvalidParameterCombination",
             {"CreateVolumePermission": {"Add": [{"UserId": "123456789012"}], "Remove": [{"UserId": "123456789013"}]}},
+        ),
+        (
+            "InvalidParameterCombination",
+            {"OperationType": "remove", "CreateVolumePermission": {"Add": [{"UserId": "123456789012"}]}},
+        ),
+        (
+            "MissingParameter",
+            {"CreateVolumePermission": {"Add": [{"UserId": "123456789012"}]}, "UserIds": ["123456789013"]},
         ),
         ("MissingParameter", {"Attribute": "createVolumePermission"}),
         ("UnsupportedOperation", {"Attribute": "productCodes", "OperationType": "add"}),

@@ -9,6 +9,7 @@ from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.models import get_operation_model, input_members
 from bakehouse.api.operations.images import image_time
+from bakehouse.api.operations.permission_forms import PermissionForms
 from bakehouse.api.registry import operation
 from bakehouse.database.models import Image
 from bakehouse.domain import image_sharing, images, product_codes
@@ -28,13 +29,15 @@ _ATTRIBUTE_OF = {
     "UserGroups": "launchPermission",
     "UserIds": "launchPermission",
 }
-# The flat form of launch permissions: list -> member of one permission.
-_FLAT = {
-    "UserIds": "UserId",
-    "UserGroups": "Group",
-    "OrganizationArns": "OrganizationArn",
-    "OrganizationalUnitArns": "OrganizationalUnitArn",
-}
+_PERMISSIONS = PermissionForms(
+    nested="LaunchPermission",
+    flat={
+        "UserIds": "UserId",
+        "UserGroups": "Group",
+        "OrganizationArns": "OrganizationArn",
+        "OrganizationalUnitArns": "OrganizationalUnitArn",
+    },
+)
 
 
 @operation("ec2", "DescribeImageAttribute", mutates=False, honours=("ImageId", "Attribute"))
@@ -52,8 +55,8 @@ def describe_image_attribute(context: RequestContext, request: Parameters) -> Re
         "launchPermission": {"LaunchPermissions": image_sharing.permissions(image)},
         "productCodes": {"ProductCodes": image.product_codes},
         "ramdisk": {"RamdiskId": {}},
-        # No machine here has such an interface, or a TPM; a capture keeps disks only, no firmware's variables.
-        "sriovNetSupport": {"SriovNetSupport": {}},
+        "sriovNetSupport": {"SriovNetSupport": {"Value": image.sriov_net_support}},
+        # No machine here has a TPM; a capture keeps disks only, no firmware's variables.
         "tpmSupport": {"TpmSupport": {}},
         "uefiData": {"UefiData": {}},
     }
@@ -90,7 +93,7 @@ def modify_image_attribute(context: RequestContext, request: Parameters) -> Repl
     elif "Value" in request:
         raise errors.invalid_parameter_combination(f"Value cannot be used for the attribute {attribute}.")
     elif attribute == "launchPermission":
-        image_sharing.change_permissions(context.session, image, **_permission_change(request))
+        image_sharing.change_permissions(context.session, image, **_PERMISSIONS.read(request))
     elif attribute == "productCodes":
         if request.get("OperationType") == "remove":
             raise errors.operation_not_permitted("Product codes cannot be removed from an image.")
@@ -131,21 +134,6 @@ def _set_value(image: Image, attribute: str, request: Parameters) -> None:
         raise errors.invalid_value_for("imdsSupport", value[:100], "It can be set to v2.0, and never be unset.")
 
 
-def _permission_change(request: Parameters) -> dict[str, list[dict[str, str]]]:
-    both = request.get("LaunchPermission", {})
-    change = {"add": list(both.get("Add", ())), "remove": list(both.get("Remove", ()))}
-    flat = [{member: one} for name, member in _FLAT.items() for one in request.get(name, ())]
-    # Packer sends both forms of the same change.
-    kind = request.get("OperationType")
-    if kind is not None:
-        change[kind] += flat
-    elif flat and not (change["add"] or change["remove"]):
-        raise errors.missing_parameter("OperationType")
-    if not (change["add"] or change["remove"]):
-        raise errors.missing_parameter("LaunchPermission")
-    return change
-
-
 @operation("ec2", "ResetImageAttribute", mutates=True, honours=("ImageId", "Attribute"))
 def reset_image_attribute(context: RequestContext, request: Parameters) -> Reply:
     """Make the image private again."""
@@ -157,6 +145,7 @@ def reset_image_attribute(context: RequestContext, request: Parameters) -> Reply
 @operation("ec2", "CancelImageLaunchPermission", mutates=True, honours=("ImageId",))
 def cancel_image_launch_permission(context: RequestContext, request: Parameters) -> Reply:
     """Take the caller's account out of an image's launch permissions."""
-    image = images.get_visible(context.session, context.account_id, request["ImageId"])
+    # One must be able to leave what one's own settings hide.
+    image = images.get_visible(context.session, context.account_id, request["ImageId"], also_not_allowed=True)
     image_sharing.leave(image, context.account_id)
     return {"Return": True}

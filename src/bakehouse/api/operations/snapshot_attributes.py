@@ -2,10 +2,12 @@
 
 from bakehouse import errors
 from bakehouse.api.context import Parameters, Reply, RequestContext
+from bakehouse.api.operations.permission_forms import PermissionForms
 from bakehouse.api.registry import operation
 from bakehouse.domain import snapshot_sharing, snapshots
 
 _PERMISSION = "createVolumePermission"
+_FORMS = PermissionForms(nested="CreateVolumePermission", flat={"UserIds": "UserId", "GroupNames": "Group"})
 
 
 @operation("ec2", "DescribeSnapshotAttribute", mutates=False, honours=("SnapshotId", "Attribute"))
@@ -31,18 +33,7 @@ def modify_snapshot_attribute(context: RequestContext, request: Parameters) -> R
     snapshot = snapshots.get_own(context.session, context.account_id, request["SnapshotId"])
     if request.get("Attribute", _PERMISSION) != _PERMISSION:
         raise errors.unsupported_operation("Only createVolumePermission can be changed.")
-    both = request.get("CreateVolumePermission", {})
-    change = {"add": list(both.get("Add", ())), "remove": list(both.get("Remove", ()))}
-    flat = [{"UserId": one} for one in request.get("UserIds", ())]
-    flat += [{"Group": one} for one in request.get("GroupNames", ())]
-    kind = request.get("OperationType")
-    if kind is not None:
-        change[kind] += [one for one in flat if one not in change[kind]]
-    elif flat and not (change["add"] or change["remove"]):
-        raise errors.missing_parameter("OperationType")
-    if not (change["add"] or change["remove"]):
-        raise errors.missing_parameter("CreateVolumePermission")
-    snapshot_sharing.change_permissions(context.session, snapshot, **change)
+    snapshot_sharing.change_permissions(context.session, snapshot, **_FORMS.read(request))
     return {}
 
 
