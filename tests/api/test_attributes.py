@@ -134,6 +134,28 @@ def test_an_image_has_the_devices_it_was_registered_with(service: Service, belon
     assert (found["/dev/sdg"]["Iops"], "SnapshotId" in found["/dev/sdg"]) == (100, False)
 
 
+def test_an_image_says_of_its_network_drivers_what_it_was_registered_with(
+    administrator: Caller, belongings: Belongings
+) -> None:
+    mapping = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": belongings.snapshot}}
+    same = {"RootDeviceName": "/dev/xvda", "BlockDeviceMappings": [mapping]}
+
+    def registered(**more: Any) -> tuple[bool, str | None, dict[str, str]]:
+        answer = administrator.call("RegisterImage", {**same, "Name": unique("drivers"), **more})
+        one = {"ImageId": answer.parsed["ImageId"]}
+        (image,) = administrator.call("DescribeImages", {"ImageIds": [one["ImageId"]]}).parsed["Images"]
+        attribute = administrator.call("DescribeImageAttribute", {**one, "Attribute": "sriovNetSupport"}).parsed
+        assert administrator.call("DeregisterImage", one).status == 200
+        return image["EnaSupport"], image.get("SriovNetSupport"), attribute["SriovNetSupport"]
+
+    # As Terraform sends them when nothing is said of either.
+    assert registered(EnaSupport=False, SriovNetSupport="simple") == (False, "simple", {"Value": "simple"})
+    assert registered(EnaSupport=True) == (True, None, {})
+    assert registered() == (True, None, {})
+    strange = {**same, "Name": unique("drivers"), "SriovNetSupport": "double"}
+    assert administrator.call("RegisterImage", strange).code == "InvalidParameterValue"
+
+
 def test_an_image_of_an_instance_has_its_devices_and_those_asked_for(
     service: Service, belongings: Belongings, image_id: str
 ) -> None:

@@ -176,6 +176,11 @@ def test_the_ancestry_of_a_shared_image_tells_nothing_of_its_owners_private_imag
     share(ec2, child["ImageId"], other_keys.account_id)
     chain = other.get_image_ancestry(ImageId=child["ImageId"])["ImageAncestryEntries"]
     assert [one["ImageId"] for one in chain] == [child["ImageId"]]
+    assert not {"SourceImageId", "SourceImageRegion"} & set(chain[0])
+    assert not {"DeregistrationProtection", "LastLaunchedTime"} & set(described(other, child["ImageId"]))
+    share(ec2, own["ImageId"], other_keys.account_id)
+    chain = other.get_image_ancestry(ImageId=child["ImageId"])["ImageAncestryEntries"]
+    assert [one.get("SourceImageId") for one in chain] == [own["ImageId"], own["SourceImageId"], None]
 
 
 def test_templates_refer_to_an_image_in_their_newest_versions(ec2: Any, own: dict[str, Any]) -> None:

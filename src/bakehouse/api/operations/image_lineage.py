@@ -24,18 +24,21 @@ def get_image_ancestry(context: RequestContext, request: Parameters) -> Reply:
     image = images.get_visible(session, context.account_id, request["ImageId"])
     aliases = accounts.owner_aliases(session)
     chain = image_lineage.ancestry(session, context.account_id, image)
-    return {
-        "ImageAncestryEntries": [
+    seen = {one.image_id for one in chain}
+    entries = []
+    for one in chain:
+        # What another account's image was made of is told only where the caller sees it anyway.
+        is_told = one.account_id == context.account_id or one.source_image_id in seen
+        entries.append(
             {
                 "CreationDate": one.created_at,
                 "ImageId": one.image_id,
                 "ImageOwnerAlias": aliases.get(one.account_id),
-                "SourceImageId": one.source_image_id,
-                "SourceImageRegion": one.source_image_region,
+                "SourceImageId": one.source_image_id if is_told else None,
+                "SourceImageRegion": one.source_image_region if is_told else None,
             }
-            for one in chain
-        ]
-    }
+        )
+    return {"ImageAncestryEntries": entries}
 
 
 @operation(

@@ -33,20 +33,29 @@ def deprecation_text(image: images.ImageRow | Image) -> str | None:
 
 
 def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], allowed: AllowedImages) -> dict[str, Any]:
-    """The Image shape of one row, as an account sees it: what it was made of is its owner's to know."""
+    """The Image shape of one row, as an account sees it: what it was made of, and what its owner does with it, is the
+    owner's to know.
+    """
     reason = (
         {"Code": image.state_reason_code, "Message": image.state_reason_message} if image.state_reason_code else None
     )
     is_own = image.account_id == allowed.account_id
+    # Which of these others see is not documented, so it is the owner's to know.
+    owners = {
+        "DeregistrationProtection": image.deregistration_protection,
+        "LastLaunchedTime": image_time(image.last_launched_at),
+        "SourceImageId": image.source_image_id,
+        "SourceImageRegion": image.source_image_region,
+        "SourceInstanceId": image.source_instance_id,
+    }
     return {
         "Architecture": image.architecture,
         "BlockDeviceMappings": image.block_device_mappings,
         "BootMode": image.boot_mode,
         "CreationDate": image_time(image.created_at),
         "DeprecationTime": deprecation_text(image),
-        "DeregistrationProtection": image.deregistration_protection,
         "Description": image.description,
-        "EnaSupport": True,
+        "EnaSupport": image.ena_support,
         "FreeTierEligible": False,
         "Hypervisor": "xen",
         "ImageAllowed": allowed.verdict(image, image.owner_alias),
@@ -55,7 +64,6 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], allowed: 
         "ImageOwnerAlias": image.owner_alias,
         "ImageType": "machine",
         "ImdsSupport": image.imds_support,
-        "LastLaunchedTime": image_time(image.last_launched_at),
         "Name": image.name,
         "OwnerId": image.account_id,
         "PlatformDetails": "Linux/UNIX",
@@ -63,14 +71,13 @@ def image_item(image: images.ImageRow, own_tags: list[dict[str, str]], allowed: 
         "Public": image.is_public,
         "RootDeviceName": image.root_device_name,
         "RootDeviceType": "ebs",
-        "SourceImageId": image.source_image_id if is_own else None,
-        "SourceImageRegion": image.source_image_region if is_own else None,
-        "SourceInstanceId": image.source_instance_id if is_own else None,
+        "SriovNetSupport": image.sriov_net_support,
         "State": image.state,
         "StateReason": reason,
         "Tags": own_tags,
         "UsageOperation": "RunInstances",
         "VirtualizationType": "hvm",
+        **(owners if is_own else {}),
     }
 
 
@@ -207,15 +214,15 @@ def describe_images(context: RequestContext, request: Parameters) -> Reply:
         *block_devices.HONOURED,
         "BootMode",
         "Description",
+        "EnaSupport",
         "ImdsSupport",
         "Name",
         "RootDeviceName",
+        "SriovNetSupport",
         "TagSpecifications",
     ),
     harmless={
         **block_devices.HARMLESS,
-        "EnaSupport": (True, False),
-        "SriovNetSupport": ("simple",),
         "VirtualizationType": ("hvm",),
     },
     keeps_empty=block_devices.KEEPS_EMPTY,
@@ -237,10 +244,20 @@ def register_image(context: RequestContext, request: Parameters) -> Reply:
         boot_mode=request.get("BootMode", "legacy-bios"),
         root_device_name=root,
         imds_support=request.get("ImdsSupport"),
+        ena_support=request.get("EnaSupport", True),
+        sriov_net_support=_sriov_net_support(request),
         mappings=registered_mappings(session, account_id, root, request.get("BlockDeviceMappings", ())),
     )
     _tag(context, image, request.get("TagSpecifications", ()))
     return {"ImageId": image.image_id}
+
+
+def _sriov_net_support(request: Parameters) -> str | None:
+    """What the image says of its guests' drivers; no machine here has such an interface."""
+    value: str | None = request.get("SriovNetSupport")
+    if value not in (None, "simple"):
+        raise errors.invalid_value_for("sriovNetSupport", value[:100])
+    return value
 
 
 @operation(
