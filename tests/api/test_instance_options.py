@@ -8,6 +8,7 @@ import pytest
 from bakehouse.database.session import Database
 from bakehouse.paths import StateDirectory
 from bakehouse.workflows.metadata import find_metadata
+from tests.api.conftest import unique
 from tests.api.test_nouns import refused
 from tests.framework.belongings import Belongings
 from tests.framework.service import Keys, Service
@@ -27,6 +28,71 @@ def test_of_more_instances_than_fit_as_many_are_launched_as_do(ec2: Any, image_i
     assert refused(ec2.run_instances, MinCount=100, **launch) == "InsufficientInstanceCapacity"
     launch["InstanceType"] = "t3.nano"
     assert refused(ec2.run_instances, MinCount=1, **launch) == "DryRunOperation"
+
+
+def test_what_clients_say_of_instances_as_all_are_is_no_wish(ec2: Any, image_id: str) -> None:
+    interface = {"DeviceIndex": 0, "NetworkCardIndex": 0, "Ipv6AddressCount": 0, "SecondaryPrivateIpAddressCount": 0}
+    names = {"EnableResourceNameDnsARecord": False, "EnableResourceNameDnsAAAARecord": False}
+    parameters = {
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+        "MaintenanceOptions": {"AutoRecovery": "default"},
+        "NetworkInterfaces": [{**interface, "Ipv4PrefixCount": 0, "Ipv6PrefixCount": 0, "DeleteOnTermination": True}],
+        "NetworkPerformanceOptions": {"BandwidthWeighting": "default"},
+        "PrivateDnsNameOptions": {"HostnameType": "ip-name", **names},
+    }
+    launch = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1, "DryRun": True}
+    assert refused(ec2.run_instances, **launch, **parameters) == "DryRunOperation"
+    wishes = {"PrivateDnsNameOptions": {"HostnameType": "resource-name"}, "Ipv6AddressCount": 1}
+    for name, value in wishes.items():
+        assert refused(ec2.run_instances, **launch, **{name: value}) == "InvalidParameter"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("availability-zone-id", {"use1-az*": True, "use1-az9": False}),
+        ("capacity-reservation-specification.capacity-reservation-preference", {"open": True, "none": False}),
+        ("ebs-optimized", {"false": True}),
+        ("ena-support", {"true": True, "false": False}),
+        ("enclave-options.enabled", {"false": True, "true": False}),
+        ("instance-lifecycle", {"spot": False}),
+        ("ipv6-address", {"*": False}),
+        ("maintenance-options.auto-recovery", {"default": True, "disabled": False}),
+        ("metadata-options.http-put-response-hop-limit", {"?": True, "77": False}),
+        ("network-interface.availability-zone", {"us-east-1?": True, "eu-*": False}),
+        ("network-interface.outpost-arn", {"*": False}),
+        ("network-interface.requester-managed", {"false": True, "true": False}),
+        ("operator.managed", {"false": True, "true": False}),
+        ("private-dns-name-options.hostname-type", {"ip-name": True, "resource-name": False}),
+        ("requester-id", {"*": False}),
+        ("spot-instance-request-id", {"*": False}),
+        ("state-reason-message", {"no such reason": False}),
+    ],
+)
+def test_instances_are_found_by_what_they_are(
+    ec2: Any, belongings: Belongings, name: str, values: dict[str, bool]
+) -> None:
+    wanted = {"Name": "instance-id", "Values": [belongings.instance]}
+    for value, is_found in values.items():
+        filters = [wanted, {"Name": name, "Values": [value]}]
+        assert bool(ec2.describe_instances(Filters=filters)["Reservations"]) == is_found, value
+
+
+def test_the_status_of_an_instance_tells_of_its_volumes(ec2: Any, belongings: Belongings) -> None:
+    filters = [{"Name": "attached-ebs-status.status", "Values": ["ok"]}]
+    asked = {"InstanceIds": [belongings.instance], "Filters": filters}
+    (status,) = ec2.describe_instance_status(**asked)["InstanceStatuses"]
+    assert status["AttachedEbsStatus"] == {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}
+    filters[0] = {"Name": "event.code", "Values": ["*"]}
+    assert ec2.describe_instance_status(**asked)["InstanceStatuses"] == []
+
+
+def test_a_tag_is_found_by_its_key_and_value(ec2: Any, belongings: Belongings) -> None:
+    tag = {"Key": unique("filtered"), "Value": "yes"}
+    ec2.create_tags(Resources=[belongings.instance, belongings.volume], Tags=[tag, {"Key": "other", "Value": "yes"}])
+    for value, count in (("y?s", 2), ("no", 0)):
+        found = ec2.describe_tags(Filters=[{"Name": f"tag:{tag['Key']}", "Values": [value]}])["Tags"]
+        assert [one["Key"] for one in found] == [tag["Key"]] * count
 
 
 def options_of(ec2: Any, instance_id: str) -> dict[str, Any]:

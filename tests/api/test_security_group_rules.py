@@ -67,6 +67,19 @@ def test_a_rule_becomes_another_under_its_id(ec2: Any, group_id: str) -> None:
     assert len(permissions(ec2, group_id)) == 2
 
 
+def test_a_group_may_be_named_with_its_own_vpc(ec2: Any, group_id: str) -> None:
+    vpc_id = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]["VpcId"]
+    pair = {"GroupId": group_id}
+    named = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "UserIdGroupPairs": [pair]}
+    ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[named])
+    revoke = ec2.revoke_security_group_ingress
+    pair["VpcId"] = "vpc-00000000000000001"
+    assert refused(revoke, GroupId=group_id, IpPermissions=[named]) == "InvalidVpcID.NotFound"
+    pair["VpcId"] = vpc_id
+    revoke(GroupId=group_id, IpPermissions=[named])
+    assert ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]["IpPermissions"] == []
+
+
 def test_descriptions_change_and_nothing_else(ec2: Any, group_id: str) -> None:
     one = {"GroupId": group_id}
     ec2.authorize_security_group_ingress(**one, IpPermissions=web({"CidrIp": "10.0.0.0/8", "Description": "old"}))

@@ -8,7 +8,7 @@ from typing import Any
 from bakehouse import errors
 from bakehouse.api.context import Parameters, RequestContext
 from bakehouse.database.models import SecurityGroup
-from bakehouse.domain import security_groups
+from bakehouse.domain import security_groups, vpcs
 from bakehouse.domain.security_groups import RuleData
 
 _PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
@@ -28,6 +28,7 @@ NESTED = (
     "IpPermissions[].UserIdGroupPairs[].GroupId",
     "IpPermissions[].UserIdGroupPairs[].GroupName",
     "IpPermissions[].UserIdGroupPairs[].UserId",
+    "IpPermissions[].UserIdGroupPairs[].VpcId",
 )
 
 
@@ -62,6 +63,8 @@ def _rules_of(
             one.get("Description"),
         )
     for one in permission.get("UserIdGroupPairs", ()):
+        if "VpcId" in one and vpcs.get_vpc(context.session, context.account_id, one["VpcId"]).vpc_id != group.vpc_id:
+            raise errors.group_not_found(one.get("GroupId", ""))
         other = security_groups.get(context.session, context.account_id, one.get("GroupId"), one.get("GroupName"))
         # VPCs are not connected here, so a group of another one, or of another account, can never be meant.
         if other.vpc_id != group.vpc_id or one.get("UserId", context.account_id) != context.account_id:
