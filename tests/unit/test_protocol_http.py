@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
@@ -12,19 +12,23 @@ import pytest
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-from bakehouse.api.http import create_app
+from bakehouse.api import http
+from bakehouse.api.http import Answers, create_app
+from bakehouse.api.http_request import HttpRequest
 from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from bakehouse.api.protocol.interface import Reply
 from bakehouse.api.server import LimitedProtocol, make_server
+from bakehouse.errors import ApiError
 from tests.framework.kitchen import ALICE, Kitchen, open_kitchen
+from tests.framework.tiny_host import wait_for
 
 # For what comes when the server says so, however busy the host is.
 PATIENCE_S = 60
 
 
 @contextmanager
-def serving(*, body_timeout_s: float) -> Iterator[tuple[int, Kitchen]]:
-    """A server that waits that long for a body: its port, and what is behind it."""
-    gateway, kitchen = open_kitchen()
+def serving(gateway: Answers, *, body_timeout_s: float) -> Iterator[int]:
+    """A server that waits that long for a body: its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = make_server(create_app(gateway, body_timeout_s=body_timeout_s), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -32,7 +36,7 @@ def serving(*, body_timeout_s: float) -> Iterator[tuple[int, Kitchen]]:
     while not server.started:
         time.sleep(0.02)
     try:
-        yield listener.getsockname()[1], kitchen
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(timeout=PATIENCE_S)
@@ -42,8 +46,9 @@ def serving(*, body_timeout_s: float) -> Iterator[tuple[int, Kitchen]]:
 
 @pytest.fixture(name="served", scope="module")
 def _served() -> Iterator[tuple[int, Kitchen]]:
-    with serving(body_timeout_s=1) as served:
-        yield served
+    gateway, kitchen = open_kitchen()
+    with serving(gateway, body_timeout_s=1) as port:
+        yield port, kitchen
 
 
 @pytest.fixture(name="port")
@@ -136,7 +141,7 @@ def test_a_request_may_take_longer_than_its_head(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 2)
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
     with (
-        serving(body_timeout_s=PATIENCE_S) as (port, _),
+        serving(open_kitchen()[0], body_timeout_s=PATIENCE_S) as port,
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection,
     ):
         connection.sendall(request)
@@ -191,3 +196,127 @@ def test_other_paths_are_not_found(port: int, path: bytes) -> None:
 def test_other_methods_are_not_found(port: int) -> None:
     reply = send(port, b"DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b" 404 " in reply.splitlines()[0]
+
+
+class Slow:
+    """Answers when it may, and keeps what it was asked and what it refused."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.asked: list[HttpRequest] = []
+        self.refused: list[str] = []
+
+    def answer(self, request: HttpRequest) -> Reply:
+        self.asked.append(request)
+        assert self.may_answer.wait(60)
+        return Reply(status=200, body=b"done", request_id="r", content_type="text/plain")
+
+    def refuse(self, error: ApiError, head: HttpRequest) -> Reply:
+        self.refused.append(error.code)
+        return Reply(status=error.status, body=b"", request_id="r", content_type="text/plain")
+
+
+@pytest.fixture(name="slow")
+def _slow() -> Iterator[tuple[int, Slow]]:
+    gateway = Slow()
+    with serving(gateway, body_timeout_s=600) as port:
+        yield port, gateway
+        gateway.may_answer.set()
+
+
+WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+
+
+def begin_body(stack: ExitStack, port: int, *, length: int = 100) -> socket.socket:
+    """Send the head of a request whose body the server is waiting for from then on."""
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head % length)
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+    return connection
+
+
+def read_status(connection: socket.socket) -> bytes:
+    connection.settimeout(PATIENCE_S)
+    return connection.recv(1 << 16)[:12]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(PATIENCE_S)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_who_asks_is_who_is_connected_whatever_the_headers_say(slow: tuple[int, Slow]) -> None:
+    port, gateway = slow
+    gateway.may_answer.set()
+    forged = b"POST / HTTP/1.1\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n" + WHOLE[17:]
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(forged)
+        assert read_status(connection) == b"HTTP/1.1 200"
+    assert [(one.source_ip, one.is_secure) for one in gateway.asked] == [("127.0.0.1", False)]
+
+
+def test_bodies_that_do_not_come_keep_nobody_from_being_answered(
+    slow: tuple[int, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_MAX_WAITING", 2)
+    port, gateway = slow
+    gateway.may_answer.set()
+    with ExitStack() as stack:
+        for _ in range(5):
+            begin_body(stack, port)
+        last = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        last.sendall(WHOLE)
+        assert read_status(last) == b"HTTP/1.1 200"
+
+
+def test_too_many_requests_that_wait_for_an_answer_are_told_to_come_back(
+    slow: tuple[int, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_MAX_WAITING", 2)
+    port, gateway = slow
+    with ExitStack() as stack:
+        sent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3)]
+        for one in sent:
+            one.sendall(WHOLE)
+        wait_for(lambda: len(gateway.refused) == 1, "the refusal")
+        gateway.may_answer.set()
+        assert sorted(read_status(one) for one in sent) == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 503"]
+
+
+def test_of_bodies_that_take_too_much_memory_the_oldest_is_given_up(
+    slow: tuple[int, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_MAX_READ_BYTES", 100_000)
+    port, gateway = slow
+    gateway.may_answer.set()
+    with ExitStack() as stack:
+        older, newer = (begin_body(stack, port, length=60_001) for _ in range(2))
+        for one in (older, newer):
+            one.sendall(bytes(60_000))
+        assert read_status(older) == b"HTTP/1.1 408"
+        newer.sendall(b"x")
+        assert read_status(newer) == b"HTTP/1.1 200"
+    assert gateway.refused == ["RequestTimeout"]
+
+
+def test_a_new_connection_takes_the_place_of_the_one_that_waits_the_longest(
+    slow: tuple[int, Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LimitedProtocol, "max_connections", 3)
+    port, gateway = slow
+    with ExitStack() as stack:
+        asking = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        asking.sendall(WHOLE)
+        wait_for(lambda: len(gateway.asked) == 1, "the request")
+        # One waits in its body, the others before their heads.
+        waiting = [begin_body(stack, port)]
+        waiting += [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(9)]
+        assert all(is_closed(one) for one in waiting[:8])
+        gateway.may_answer.set()
+        waiting[9].sendall(WHOLE)
+        # What was read in full is answered however many came after it.
+        assert [read_status(one) for one in (asking, waiting[9])] == [b"HTTP/1.1 200"] * 2

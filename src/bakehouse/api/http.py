@@ -1,12 +1,14 @@
 """HTTP around the gateway: reading a body within limits, a bounded thread pool, and the app.
 
-Invariant: a slow, huge or vanished client costs a bounded amount of memory and never a worker thread.
+Invariant: a slow, huge or vanished client costs a bounded amount of memory and never a worker thread, nor does it
+keep a request that was read in full from being answered.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -23,6 +25,8 @@ from bakehouse.errors import ApiError
 _THREADS = 16
 # Requests read but not yet answered; beyond them a client is told to come back.
 _MAX_WAITING = 256
+# Of all the bodies that are being read.
+_MAX_READ_BYTES = 64 << 20
 _BODY_TIMEOUT_S = 20
 _UNREAD_BODY = (408, 413, 503)
 _WELCOME = """This is Bakehouse, a self-hosted service that speaks the EC2 API.
@@ -42,10 +46,45 @@ class Answers(Protocol):
         ...
 
 
+class _Bodies:
+    """Reads bodies. When they take too much memory together, the one that takes the longest is given up."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        # The bytes read so far, by the time limit; the first began first.
+        self._sizes: dict[asyncio.Timeout, int] = {}
+
+    async def read(self, request: Request) -> bytes:
+        """The whole body; TimeoutError, RequestEntityTooLarge."""
+        stated = request.headers.get("content-length", "0")
+        if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
+            raise errors.request_entity_too_large(MAX_BODY_BYTES)
+        body = bytearray()
+        async with asyncio.timeout(self._timeout_s) as limit:
+            self._sizes[limit] = 0
+            try:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        raise errors.request_entity_too_large(MAX_BODY_BYTES)
+                    self._sizes[limit] = len(body)
+                    self._make_room()
+            finally:
+                self._sizes.pop(limit, None)
+        return bytes(body)
+
+    def _make_room(self) -> None:
+        while sum(self._sizes.values()) > _MAX_READ_BYTES:
+            longest = next(iter(self._sizes))
+            del self._sizes[longest]
+            if not longest.expired():
+                longest.reschedule(asyncio.get_running_loop().time())
+
+
 class _Endpoint:
     def __init__(self, gateway: Answers, body_timeout_s: float) -> None:
         self._gateway = gateway
-        self._body_timeout_s = body_timeout_s
+        self._bodies = _Bodies(body_timeout_s)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
         self._waiting = 0
 
@@ -59,19 +98,19 @@ class _Endpoint:
             return Response(status_code=400)
 
     async def _answer(self, request: Request) -> Reply:
+        head = _make_request(request, b"")
+        try:
+            body = await self._bodies.read(request)
+        except TimeoutError:
+            return self._gateway.refuse(errors.request_timeout(), head)
+        except ApiError as error:
+            return self._gateway.refuse(error, head)
         if self._waiting >= _MAX_WAITING:
-            crowded = errors.service_unavailable("Too many requests are waiting; try again.")
-            return self._gateway.refuse(crowded, _make_request(request, b""))
+            return self._gateway.refuse(errors.service_unavailable("Too many requests are waiting; try again."), head)
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._body_timeout_s):
-                body = await _read_body(request)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._gateway.answer, _make_request(request, body))
-        except TimeoutError:
-            return self._gateway.refuse(errors.request_timeout(), _make_request(request, b""))
-        except ApiError as error:
-            return self._gateway.refuse(error, _make_request(request, b""))
+            return await loop.run_in_executor(self._threads, self._gateway.answer, replace(head, body=body))
         finally:
             self._waiting -= 1
 
@@ -83,18 +122,6 @@ class _Endpoint:
 def _is_browser(request: Request) -> bool:
     is_looking = request.method in ("GET", "HEAD") and request.url.path == "/"
     return is_looking and not request.url.query and "authorization" not in request.headers
-
-
-async def _read_body(request: Request) -> bytes:
-    stated = request.headers.get("content-length", "0")
-    if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
-        raise errors.request_entity_too_large(MAX_BODY_BYTES)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise errors.request_entity_too_large(MAX_BODY_BYTES)
-    return bytes(body)
 
 
 def _make_request(request: Request, body: bytes) -> HttpRequest:
