@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -258,30 +259,38 @@ def run_service(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # What others may pass through or open says so itself.
     os.umask(_UMASK)
-    with hold_lock(settings), _listen(settings) as listener, open_host(settings, after_step=after_step) as host:
-        first_key = ensure_first_account(host.database, settings)
-        gateway = make_gateway(host)
-        take_up_work(host)
-        add_image.spread(host)
-        watch, upkeep = ReachabilityWatch(host), Upkeep(host)
-        watch.start()
-        upkeep.start()
-        server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
-        url = f"http://{settings.listen_host}:{listener.getsockname()[1]}"
-        endpoint = Endpoint.of_process(os.getpid(), url=url, regions=settings.regions)
-        try:
-            # What is here by now stays. Looking through it again and again took a third of a large reply's time.
-            gc.freeze()
-            write_endpoint(settings.state, endpoint)
-            on_ready(endpoint, first_key)
-            server.run(sockets=[listener])
-        finally:
-            remove_endpoint(settings.state)
-            watch.close()
-            upkeep.close()
-            if not host.engine.close():
-                logging.getLogger("bakehouse").info("work that is under way goes on at the next start")
-                os._exit(0)
+    with hold_lock(settings), _listen(settings) as listener:
+        # Whoever left the choice of the port to us learns what it became.
+        bound = replace(settings, listen_port=listener.getsockname()[1])
+        with open_host(bound, after_step=after_step) as host:
+            _serve(host, listener, on_ready)
+
+
+def _serve(host: Host, listener: socket.socket, on_ready: Callable[[Endpoint, AdministratorKey | None], None]) -> None:
+    settings = host.settings
+    first_key = ensure_first_account(host.database, settings)
+    gateway = make_gateway(host)
+    take_up_work(host)
+    add_image.spread(host)
+    watch, upkeep = ReachabilityWatch(host), Upkeep(host)
+    watch.start()
+    upkeep.start()
+    server = make_server(create_app(gateway), host=settings.listen_host, port=settings.listen_port)
+    url = f"http://{settings.listen_host}:{settings.listen_port}"
+    endpoint = Endpoint.of_process(os.getpid(), url=url, regions=settings.regions)
+    try:
+        # What is here by now stays. Looking through it again and again took a third of a large reply's time.
+        gc.freeze()
+        write_endpoint(settings.state, endpoint)
+        on_ready(endpoint, first_key)
+        server.run(sockets=[listener])
+    finally:
+        remove_endpoint(settings.state)
+        watch.close()
+        upkeep.close()
+        if not host.engine.close():
+            logging.getLogger("bakehouse").info("work that is under way goes on at the next start")
+            os._exit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:

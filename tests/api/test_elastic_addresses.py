@@ -97,6 +97,20 @@ def test_an_address_is_described_tagged_filtered_and_given_back(own: Any) -> Non
     assert refused(own.release_address, AllocationId=made["AllocationId"]) == "InvalidAllocationID.NotFound"
 
 
+def test_an_address_is_named_in_one_way(own: Any, pair: list[str], address: dict[str, Any]) -> None:
+    other = own.allocate_address()
+    both = {"AllocationId": address["AllocationId"], "PublicIp": other["PublicIp"]}
+    assert refused(own.release_address, **both) == "InvalidParameterCombination"
+    assert refused(own.associate_address, **both, InstanceId=pair[0]) == "InvalidParameterCombination"
+    association = own.associate_address(PublicIp=other["PublicIp"], InstanceId=pair[0])["AssociationId"]
+    mixed = {"AssociationId": association, "PublicIp": address["PublicIp"]}
+    assert refused(own.disassociate_address, **mixed) == "InvalidParameterCombination"
+    own.disassociate_address(PublicIp=other["PublicIp"])
+    own.release_address(AllocationId=other["AllocationId"])
+    kept = own.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"]
+    assert [one["PublicIp"] for one in kept] == [address["PublicIp"]]
+
+
 def test_an_address_replaces_the_automatic_one_and_leads_to_the_guest_at_once(
     service: Service, own: Any, pair: list[str], address: dict[str, Any]
 ) -> None:

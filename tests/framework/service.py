@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
@@ -42,6 +43,7 @@ class Service:
     """A running service."""
 
     state_root: Path
+    # 0: the service chooses at its first start, and keeps it at the next ones.
     port: int
     # Settings of its own, for its process and for commands run against it.
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -166,7 +168,7 @@ def running_service(
     state_root: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
     """Start the service and wait until it answers; at last end it with SIGTERM, and all that it started."""
-    service = Service(state_root=state_root, port=port or free_port(), variables=variables or {})
+    service = Service(state_root=state_root, port=port or 0, variables=variables or {})
     with ExitStack() as stack:
         stack.enter_context(logs_kept(state_root))
         stack.callback(service.run_cli, "down")
@@ -180,7 +182,8 @@ def _wait(service: Service, log: Path) -> None:
     while time.monotonic() < deadline:
         if service.process.poll() is not None:
             raise AssertionError(f"the service ended:\n{log.read_text()[-4000:]}")
-        if find_endpoint(StateDirectory(root=service.state_root)) is not None:
+        if endpoint := find_endpoint(StateDirectory(root=service.state_root)):
+            service.port = urlsplit(endpoint.url).port or 0
             return
         time.sleep(0.05)
     raise AssertionError(f"the service does not answer:\n{log.read_text()[-4000:]}")

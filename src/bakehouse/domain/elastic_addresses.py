@@ -52,11 +52,13 @@ def list_addresses(
 
 
 def get(session: Session, account_id: str, *, allocation_id: str | None, public_ip: str | None) -> ElasticAddress:
-    """Return one of the account's addresses, named by either."""
+    """Return one of the account's addresses, named by either but not by both: they could be two."""
+    if allocation_id is not None and public_ip is not None:
+        raise errors.invalid_parameter_combination("Name an allocation ID or a public IP, not both.")
     if allocation_id is None and public_ip is None:
         raise errors.missing_parameter("AllocationId")
     for one in visible(session, account_id):
-        if one.allocation_id == allocation_id or (allocation_id is None and one.public_ip == public_ip):
+        if allocation_id in (None, one.allocation_id) and public_ip in (None, one.public_ip):
             return one
     if allocation_id is not None:
         raise address_errors.allocation_not_found(allocation_id)

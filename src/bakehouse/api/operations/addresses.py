@@ -100,6 +100,8 @@ def _target(context: RequestContext, request: Parameters) -> NetworkInterface:
 @operation("ec2", "DisassociateAddress", mutates=True, honours=("AssociationId", "PublicIp"))
 def disassociate_address(context: RequestContext, request: Parameters) -> Reply:
     """Let an address lead nowhere; a running instance is given an automatic one instead, if it asks for one."""
+    if "AssociationId" in request and "PublicIp" in request:
+        raise errors.invalid_parameter_combination("Name an association ID or a public IP, not both.")
     if "AssociationId" in request:
         address = elastic_addresses.get_associated(context.session, context.account_id, request["AssociationId"])
     elif "PublicIp" in request:
