@@ -17,9 +17,9 @@ def _config() -> Config:
 def migrate(database: Database) -> None:
     """Run the migrations that are missing; safe to call at every start, by several processes at once too."""
     config = _config()
-    with database.engine.connect() as connection:
-        # SQLite's write lock comes with the first statement.
+    # Locked before the version is read. Left to itself Alembic reads it first, and SQLite gets a transaction for each
+    # migration: another process could run them in between.
+    with database.engine.begin() as connection:
         database.take_write_lock(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.commit()
