@@ -1,9 +1,12 @@
 """The filters, on reply items as operations make them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bakehouse.api.filters import FilterTable
 from bakehouse.errors import ApiError
@@ -153,3 +156,38 @@ def test_hostile_wildcards_are_matched_in_little_time() -> None:
     reply: dict[str, Any] = {"Images": [{"Name": "a" * 255}] * 20}
     TABLE.apply([{"Name": "name", "Values": ["*" * 254 + "b", "*a" * 20 + "b"]}], reply)
     assert reply["Images"] == []
+
+
+def is_of(pattern: str, text: str) -> bool:
+    """The meaning of a value, as simply as it can be said."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return any(is_of(pattern[1:], text[end:]) for end in range(len(text) + 1))
+    if pattern[0] == "\\" and len(pattern) > 1:
+        return text[:1] == pattern[1] and is_of(pattern[2:], text[1:])
+    return bool(text) and pattern[0] in ("?", text[0]) and is_of(pattern[1:], text[1:])
+
+
+@given(
+    values=st.lists(st.text("ab*?\\\nß", max_size=7), min_size=1, max_size=4),
+    text=st.text("ab*?\\\nß", max_size=8),
+)
+def test_a_value_means_what_its_characters_say_one_after_the_other(values: list[str], text: str) -> None:
+    kept = {"Images": [{"Name": text}]}
+    TABLE.apply([{"Name": "name", "Values": values}], kept)
+    assert bool(kept["Images"]) == any(is_of(value, text) for value in values)
+
+
+def test_as_many_and_as_long_values_as_there_may_be_are_matched() -> None:
+    values = ["?" * 127 + "*" + f"{number:03}" + "*" * 124 for number in range(200)]
+    reply = {"Images": [{"Name": "x" * 127 + end} for end in ("199", "x000", "00", "200")]}
+    TABLE.apply([{"Name": "name", "Values": values}], reply)
+    assert [image["Name"][127:] for image in reply["Images"]] == ["199", "x000"]
+
+
+def test_values_with_wildcards_leave_no_patterns_behind() -> None:
+    re.purge()
+    for number in range(300):
+        names(("name", [f"*{number}?"]))
+    assert len(re._cache) < 10  # type: ignore[attr-defined]  # where patterns are kept that were compiled

@@ -36,6 +36,7 @@ from typing import Any
 from bakehouse import errors
 from bakehouse.api.models import split_path
 from bakehouse.api.protocol.scalars import write_time_ms
+from bakehouse.domain.wildcards import Pattern, Wild, Wildcards
 
 Item = Mapping[str, Any]
 FilterPath = str | tuple[str, ...] | Callable[[Mapping[str, Any]], Iterable[Any]]
@@ -44,7 +45,8 @@ _Matches = Callable[[str], object]
 
 _MAX_VALUES = 200
 _MAX_VALUE_LENGTH = 255
-_WILD = re.compile(r"\\(.)|([*?])", re.DOTALL)
+_TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
+_WILD = {wild.value: wild for wild in Wild}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,32 +162,21 @@ def _compile(path: FilterPath) -> _Values:
 
 def _make_matches(values: Sequence[str]) -> _Matches:
     """One test for all the values of a filter."""
-    if not any(_WILD.search(value) for value in values):
-        return frozenset(values).__contains__
-    return re.compile("|".join(_make_pattern(value) for value in values), re.DOTALL).fullmatch
+    patterns = [_read_pattern(value) for value in values]
+    literal = frozenset("".join(map(str, pattern)) for pattern in patterns if not _is_wild(pattern))
+    if not any(map(_is_wild, patterns)):
+        return literal.__contains__
+    wildcards = Wildcards(pattern for pattern in patterns if _is_wild(pattern))
+    return lambda text: text in literal or wildcards.match(text)
 
 
-def _make_pattern(value: str) -> str:
-    """Write a value with wildcards as a regular expression that needs no backtracking between its parts.
+def _is_wild(pattern: Pattern) -> bool:
+    return Wild.ANY_TEXT in pattern or Wild.ANY_CHARACTER in pattern
 
-    The parts between stars are each taken where they occur first (an atomic group); only the last is tied
-    to the end.
-    """
-    parts = [""]
-    end = 0
-    for match in _WILD.finditer(value):
-        parts[-1] += re.escape(value[end : match.start()])
-        escaped, wild = match.groups()
-        if wild == "*":
-            parts.append("")
-        else:
-            parts[-1] += "." if wild else re.escape(escaped)
-        end = match.end()
-    parts[-1] += re.escape(value[end:])
-    if len(parts) == 1:
-        return parts[0]
-    first, *middle, last = parts
-    return first + "".join(f"(?>.*?{part})" for part in middle if part) + ".*" + last
+
+def _read_pattern(value: str) -> Pattern:
+    """A backslash makes what follows it a character like any other; the last one of a value is itself."""
+    return [escaped or _WILD.get(other, other) for escaped, other in _TOKEN.findall(value)]
 
 
 def _check_limits(filters: Sequence[Item]) -> None:
