@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bakehouse.domain.iam import documents
 from bakehouse.domain.iam.documents import read_identity_policy, read_trust_policy
 from bakehouse.domain.iam.evaluation import Decision, decide
 from bakehouse.domain.iam.facts import RequestFacts, request_tag_values, tag_values
@@ -287,6 +288,12 @@ def test_what_is_no_policy_is_refused_as_malformed(bad: str) -> None:
 
 def trust(principal: Any, **more: Any) -> str:
     return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, **more})
+
+
+def test_a_policy_that_is_mostly_white_space_is_not_kept_in_memory() -> None:
+    kept = documents._read_kept.cache_info().currsize
+    assert read_identity_policy(document(statement()) + " " * 100_000)
+    assert documents._read_kept.cache_info().currsize == kept
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _MEMBERS = {
     "Condition",
 }
 _PRINCIPAL_KINDS = ("AWS", "Service")
+_MAX_KEPT_LENGTH = 16_384
 
 SYNTAX_ERROR = "Syntax errors in policy."
 
@@ -52,21 +53,30 @@ class Statement:
     has_variables: bool
 
 
-@lru_cache(maxsize=2048)
 def read_identity_policy(document: str) -> tuple[Statement, ...]:
     """Read the policy of a user or role; MalformedPolicyDocument."""
-    return _read(document, is_trust=False)
+    return _read_again(document, is_trust=False)
 
 
-@lru_cache(maxsize=512)
 def read_trust_policy(document: str) -> tuple[Statement, ...]:
     """Read who may assume a role; MalformedPolicyDocument."""
-    return _read(document, is_trust=True)
+    return _read_again(document, is_trust=True)
+
+
+def _read_again(document: str, *, is_trust: bool) -> tuple[Statement, ...]:
+    """White space counts against no limit: what is mostly that is read each time rather than kept."""
+    read = _read_kept if len(document) <= _MAX_KEPT_LENGTH else _read
+    return read(document, is_trust=is_trust)
 
 
 def size_of(document: str) -> int:
     """What counts against IAM's limits: every character but white space."""
     return len("".join(document.split()))
+
+
+@lru_cache(maxsize=512)
+def _read_kept(document: str, *, is_trust: bool) -> tuple[Statement, ...]:
+    return _read(document, is_trust=is_trust)
 
 
 def _read(document: str, *, is_trust: bool) -> tuple[Statement, ...]:
