@@ -185,6 +185,15 @@ def test_processes_may_migrate_at_once(url: str) -> None:
         assert process.returncode == 0, errors
 
 
+def test_migrations_are_one_transaction_so_no_other_process_comes_in_between(url: str) -> None:
+    database = Database(url)
+    begun: list[sa.Connection] = []
+    sa.event.listen(database.engine, "begin", begun.append)
+    migrate(database)
+    database.close()
+    assert len(begun) == 1
+
+
 def test_a_plain_postgresql_url_means_the_driver_we_ship() -> None:
     database = Database("postgresql://somebody@nowhere/rows")
     assert database.engine.dialect.driver == "psycopg"
@@ -272,6 +281,7 @@ def test_a_token_that_is_used_by_many_at_once_is_remembered_once(database: Datab
                 did_work.append(1)
                 tokens.remember(session, KEY, REPLY)
                 found = REPLY
+            assert found.response is not None
             return found.response
 
     with ThreadPoolExecutor(8) as pool:
@@ -301,11 +311,6 @@ def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database)
             session.add(_instance(name, terminated_at=moment))
             session.add(_volume(name, deleted_at=moment))
             session.add(_task(name))
-            if moment is not None:
-                key = TokenKey(account_id="1" * 12, region="r", operation="o", token=name)
-                StoredTokens().remember(session, key, REPLY)
-                session.flush()
-                session.execute(sa.update(ClientToken).where(ClientToken.token == name).values(created_at=moment))
         session.add(_volume("captured", deleted_at=old))
         session.add(_snapshot("of it", volume_id="captured"))
         session.add(_snapshot("import", started_at=old))
@@ -315,9 +320,66 @@ def test_what_has_had_its_time_is_forgotten_and_nothing_else(database: Database)
         assert set(session.scalars(sa.select(Instance.instance_id))) == {"recent", "live"}
         assert set(session.scalars(sa.select(ReplaceRootVolumeTask.task_id))) == {"recent", "live"}
         assert set(session.scalars(sa.select(Volume.volume_id))) == {"recent", "live", "captured"}
-        assert set(session.scalars(sa.select(ClientToken.token))) == {"recent"}
         assert session.get_one(Snapshot, "of it").state == "pending"
         assert session.get_one(Snapshot, "import").state == "error"
+
+
+def known_of(database: Database, token: str, operation: str = "ec2.RunInstances") -> tuple[bytes | None, bool] | None:
+    """What the token is worth: the response, and whether its launch is over. Upkeep changes nothing in it."""
+    key = TokenKey(account_id="1" * 12, region="us-east-1", operation=operation, token=token)
+    found = []
+    for _ in range(2):
+        with database.transaction(mutates=False, region="us-east-1") as session:
+            found.append(StoredTokens().find(session, key))
+        with database.transaction() as session:
+            retention.forget_expired(session)
+    assert found[0] == found[1]
+    return (found[0].response, found[0].is_launch_over) if found[0] else None
+
+
+def remember(database: Database, token: str, age: timedelta, operation: str = "ec2.RunInstances") -> None:
+    with database.transaction(region="us-east-1") as session:
+        key = TokenKey(account_id="1" * 12, region="us-east-1", operation=operation, token=token)
+        StoredTokens().remember(session, key, REPLY)
+        session.flush()
+        session.execute(sa.update(ClientToken).where(ClientToken.token == token).values(runs_since=now() - age))
+
+
+def test_a_token_is_good_for_a_day_and_its_digest_for_a_month(database: Database) -> None:
+    add_account(database)
+    hours = {"new": 23, "expired": 25, "old": 29 * 24, "forgotten": 31 * 24}
+    for token, age in hours.items():
+        remember(database, token, timedelta(hours=age), "ec2.CreateVolume")
+    worth = {token: known_of(database, token, "ec2.CreateVolume") for token in hours}
+    assert worth == {"new": (REPLY.response, False), "expired": (None, False), "old": (None, False), "forgotten": None}
+    with database.transaction(mutates=False) as session:
+        assert set(session.execute(sa.select(ClientToken.token, ClientToken.response))) == {
+            ("new", REPLY.response),
+            ("expired", b""),
+            ("old", b""),
+        }
+    remember(database, "expired", timedelta(), "ec2.CreateVolume")
+    assert known_of(database, "expired", "ec2.CreateVolume") == (REPLY.response, False)
+
+
+def test_a_launchs_token_is_good_while_an_instance_lives_and_a_day_after_the_last(database: Database) -> None:
+    add_account(database)
+    ended = {"living": (None, 40 * 24), "half": (None, 30), "shown": (0.5, 0.5), "hidden": (20, 23), "over": (25, 40)}
+    with database.transaction(region="us-east-1") as session:
+        for token, ends in ended.items():
+            for number, hours in enumerate(ends):
+                moment = None if hours is None else now() - timedelta(hours=hours)
+                instance = _instance(f"{token}-{number}", terminated_at=moment)
+                instance.client_token = token
+                session.add(instance)
+    for token in ended:
+        remember(database, token, timedelta(hours=50))
+    lives, has_ended, expired = (REPLY.response, False), (REPLY.response, True), (None, True)
+    expected = {"living": lives, "half": lives, "shown": has_ended, "hidden": has_ended, "over": expired}
+    assert {token: known_of(database, token) for token in ended} == expected
+    with database.transaction(mutates=False) as session:
+        left = set(session.scalars(sa.select(Instance.instance_id)))
+    assert left == {"living-0", "half-0", "shown-0", "shown-1"}
 
 
 def _task(instance_id: str) -> ReplaceRootVolumeTask:

@@ -110,10 +110,10 @@ def get_caller_identity(context: RequestContext, _request: Parameters) -> Reply:
     return {"Account": context.account_id, "Arn": context.principal.arn, "UserId": context.access_key_id}
 
 
-def open_kitchen() -> tuple[Gateway, Kitchen]:
-    """A fresh gateway, and what can be seen of its inside."""
+def open_kitchen(*others: Secret) -> tuple[Gateway, Kitchen]:
+    """A fresh gateway that knows Alice, Bob, Carol and others, and what can be seen of its inside."""
     kitchen = Kitchen()
-    secrets = {secret.access_key_id: secret for secret in (ALICE, BOB, CAROL)}
+    secrets = {secret.access_key_id: secret for secret in (ALICE, BOB, CAROL, *others)}
     gateway = Gateway(
         registry=Registry([run_instances, describe_key_pairs, describe_volumes, get_caller_identity]),
         regions=("us-east-1",),

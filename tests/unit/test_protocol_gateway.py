@@ -9,6 +9,8 @@ from sqlalchemy.exc import StatementError
 
 from bakehouse.api.gateway import Gateway
 from bakehouse.api.protocol.form import MAX_BODY_BYTES
+from bakehouse.api.sigv4 import Secret
+from bakehouse.domain.iam.principals import PrincipalKind
 from tests.framework import wire
 from tests.framework.kitchen import ALICE, BOB, CAROL, Kitchen, make_request, open_kitchen, sign_for
 
@@ -139,6 +141,42 @@ def test_a_launch_is_repeated_by_who_asked_for_it_alone(kitchen: tuple[Gateway, 
     assert run(kitchen[0], by=CAROL, ClientToken="t")["ReservationId"] == first
     # Nobody has asked yet whether Alice may launch.
     assert code_of(run(kitchen[0], ClientToken="t")) == ("IdempotentParameterMismatch", 400)
+
+
+def a_user_of_alices(key_id: str, user_id: str, *session_policies: str) -> Secret:
+    principal = replace(ALICE.principal, kind=PrincipalKind.USER, owner_id=user_id, session_policies=session_policies)
+    return replace(ALICE, access_key_id=key_id, principal=principal)
+
+
+def test_a_client_token_replays_nothing_to_those_with_other_rights() -> None:
+    erin, again = a_user_of_alices("AKIAERIN", "AIDA1"), a_user_of_alices("AKIAAGAIN", "AIDA1")
+    narrow, dave = a_user_of_alices("ASIAERIN", "AIDA1", "{}"), a_user_of_alices("AKIADAVE", "AIDA2")
+    gateway, inside = open_kitchen(erin, again, narrow, dave)
+    replies = [run(gateway, by=by, ClientToken="t") for by in (erin, again)]
+    assert replies[0]["ReservationId"] == replies[1]["ReservationId"]
+    for by in (ALICE, narrow, dave):
+        assert code_of(run(gateway, by=by, ClientToken="t")) == ("IdempotentParameterMismatch", 400)
+    assert len(inside.done) == 1
+
+
+def test_an_expired_client_token_is_run_anew_with_the_same_parameters_only(kitchen: tuple[Gateway, Kitchen]) -> None:
+    gateway, inside = kitchen
+    first = run(gateway, ClientToken="t")["ReservationId"]
+    ((key, remembered),) = inside.remembered.items()
+    inside.remembered[key] = replace(remembered, response=None, is_launch_over=True)
+    assert code_of(run(gateway, "ami-2", ClientToken="t")) == ("IdempotentParameterMismatch", 400)
+    second = run(gateway, ClientToken="t")["ReservationId"]
+    assert second != first
+    assert run(gateway, ClientToken="t")["ReservationId"] == second
+
+
+def test_a_launch_is_not_replayed_when_nothing_is_left_of_it(kitchen: tuple[Gateway, Kitchen]) -> None:
+    gateway, inside = kitchen
+    run(gateway, ClientToken="t")
+    ((key, remembered),) = inside.remembered.items()
+    inside.remembered[key] = replace(remembered, is_launch_over=True)
+    assert code_of(run(gateway, ClientToken="t")) == ("IdempotentInstanceTerminated", 400)
+    assert code_of(run(gateway, "ami-2", ClientToken="t")) == ("IdempotentParameterMismatch", 400)
 
 
 def test_a_failed_request_leaves_its_client_token_free(kitchen: tuple[Gateway, Kitchen]) -> None:

@@ -215,8 +215,9 @@ class Gateway:
         if key is None:
             return
         remembered = self._tokens.find(call.session, key)
-        if remembered is not None:
-            call.reply = client_tokens.replay(remembered, self._repeated(call), call.operation.names.client_token)
+        reply = client_tokens.replay(remembered, self._digest(call)) if remembered is not None else None
+        if reply is not None:
+            call.reply = reply
             call.is_replayed = True
 
     def _dispatch(self, call: Call) -> None:
@@ -237,8 +238,7 @@ class Gateway:
         key = self._token_key(call)
         if key is None or call.is_replayed:
             return
-        name = call.operation.names.client_token
-        self._tokens.remember(call.session, key, client_tokens.make_remembered(self._repeated(call), call.reply, name))
+        self._tokens.remember(call.session, key, client_tokens.make_remembered(self._digest(call), call.reply))
 
     def _apply_filters(self, call: Call) -> None:
         if call.operation.filters is not None:
@@ -268,14 +268,8 @@ class Gateway:
         operation = f"{call.service}.{call.action}"
         return TokenKey(account_id=call.secret.account_id, region=call.region, operation=operation, token=token)
 
-    def _repeated(self, call: Call) -> Mapping[str, Any]:
-        """What must be the same when a token is used again: the parameters.
-
-        Where the operation asks for rights itself, a repetition asks for none: so it must be the same caller, too.
-        """
-        owner_id = call.secret.principal.owner_id
-        is_asked_about = (call.service, call.action) not in authorization.DECIDED_BY_OPERATION
-        return call.parameters if is_asked_about or not owner_id else {**call.parameters, "-": owner_id}
+    def _digest(self, call: Call) -> str:
+        return client_tokens.digest_request(call.parameters, call.operation.names.client_token, call.secret.principal)
 
     def _make_error_reply(self, call: Call, error: ApiError) -> tuple[Reply, str]:
         codec = self._services.codec(call.service)

@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from bakehouse.api.client_tokens import Remembered, TokenKey
-from bakehouse.database.models import ClientToken
+from bakehouse.domain import client_tokens
 
 
 class StoredTokens:
@@ -11,17 +11,18 @@ class StoredTokens:
 
     def find(self, session: Session, key: TokenKey) -> Remembered | None:
         """Return what was remembered."""
-        row = session.get(ClientToken, (key.account_id, f"{key.region}/{key.operation}", key.token))
-        return Remembered(request_digest=row.request_digest, response=row.response) if row else None
+        known = client_tokens.find(session, _row_key(key))
+        if known is None:
+            return None
+        return Remembered(
+            request_digest=known.request_digest, response=known.response, is_launch_over=known.is_launch_over
+        )
 
     def remember(self, session: Session, key: TokenKey, remembered: Remembered) -> None:
         """Remember a reply."""
-        session.add(
-            ClientToken(
-                account_id=key.account_id,
-                operation=f"{key.region}/{key.operation}",
-                token=key.token,
-                request_digest=remembered.request_digest,
-                response=remembered.response,
-            )
-        )
+        assert remembered.response is not None, "what was just answered has not expired"
+        client_tokens.remember(session, _row_key(key), remembered.request_digest, remembered.response)
+
+
+def _row_key(key: TokenKey) -> client_tokens.Key:
+    return client_tokens.key_of(key.account_id, key.region, key.operation, key.token)

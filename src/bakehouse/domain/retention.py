@@ -1,7 +1,6 @@
 """How long rows outlive what they are about.
 
-EC2 shows a terminated instance for about an hour; a client token must be remembered for as long as a client may
-still repeat its request.
+EC2 shows a terminated instance for about an hour.
 """
 
 from datetime import timedelta
@@ -9,13 +8,12 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import ClientToken, Instance, ReplaceRootVolumeTask, Snapshot, Volume, now
-from bakehouse.domain import recycle_bin, snapshots, tags
+from bakehouse.database.models import Instance, ReplaceRootVolumeTask, Snapshot, Volume, now
+from bakehouse.domain import client_tokens, recycle_bin, snapshots, tags
 from bakehouse.domain.iam import sessions
 from bakehouse.domain.instances import TERMINATED_VISIBLE_S
 
 _TERMINATED_KEPT = timedelta(seconds=TERMINATED_VISIBLE_S)
-_TOKENS_KEPT = timedelta(hours=24)
 # No import takes longer; one that was killed leaves its snapshot pending.
 _IMPORTS_TAKE = timedelta(hours=24)
 
@@ -27,8 +25,10 @@ def forget_expired(session: Session) -> None:
     """
     moment = now()
     recycle_bin.empty_expired(session)
-    gone = sa.select(Instance.instance_id).where(Instance.terminated_at < moment - _TERMINATED_KEPT)
-    for instance_id in session.scalars(gone).all():
+    gone = sa.select(Instance).where(Instance.terminated_at < moment - _TERMINATED_KEPT)
+    for instance in session.scalars(gone).all():
+        client_tokens.note_end(session, instance)
+        instance_id = instance.instance_id
         tags.delete_tags_of(session, instance_id)
         session.execute(sa.delete(Instance).where(Instance.instance_id == instance_id))
         exchanges = sa.select(ReplaceRootVolumeTask).where(ReplaceRootVolumeTask.instance_id == instance_id)
@@ -41,7 +41,7 @@ def forget_expired(session: Session) -> None:
         sa.delete(Volume).where(Volume.deleted_at < moment - _TERMINATED_KEPT, Volume.volume_id.not_in(captured))
     )
     sessions.forget_expired(session)
-    session.execute(sa.delete(ClientToken).where(ClientToken.created_at < moment - _TOKENS_KEPT))
+    client_tokens.forget_expired(session)
     session.execute(
         sa.update(Snapshot)
         .where(

@@ -190,6 +190,12 @@ def idempotent_parameter_mismatch() -> ApiError:
     return ApiError("IdempotentParameterMismatch", message)
 
 
+def idempotent_instance_terminated() -> ApiError:
+    """A launch repeated under its client token when everything it launched has ended."""
+    message = "The instances that the request with this client token launched are terminated."
+    return ApiError("IdempotentInstanceTerminated", message)
+
+
 def invalid_pagination_token() -> ApiError:
     """A NextToken that this service did not make for this request."""
     return ApiError("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")

@@ -47,12 +47,16 @@ class ServiceSecret(Row):
 
 
 class ClientToken(Row):
-    """A remembered idempotency token: the digest of the request it came with and the response it got."""
+    """A remembered idempotency token: the digest of the request it came with and the response it got.
+
+    ``runs_since``: when its time began to run; ``domain/client_tokens.py`` says for how long.
+    """
 
     __tablename__ = "client_tokens"
     account_id: Mapped[str] = mapped_column(primary_key=True)
     operation: Mapped[str] = mapped_column(primary_key=True)
     token: Mapped[str] = mapped_column(primary_key=True)
     request_digest: Mapped[str]
+    # Empty once the token has expired.
     response: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=now)
+    runs_since: Mapped[datetime] = mapped_column("created_at", default=now)
