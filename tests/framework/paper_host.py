@@ -196,7 +196,7 @@ class PaperHost(Host):
         with self.database.transaction(region=_REGION) as session:
             account = accounts.list_accounts(session)[0].account_id
             image = Image(image_id="ami-00000000", boot_mode="legacy-bios", root_device_name=ROOT_DEVICE)
-            image.product_codes = []
+            image.product_codes, image.block_device_mappings = [], []
             root = PlannedVolume(
                 device_name=ROOT_DEVICE,
                 size_gib=1,
@@ -206,6 +206,7 @@ class PaperHost(Host):
                 throughput_mibps=None,
                 delete_on_termination=True,
                 is_root=True,
+                is_of_image=False,
             )
             request = LaunchRequest(
                 image=image,
