@@ -413,6 +413,35 @@ def test_ended_workflows_are_forgotten_after_a_while(database: Database) -> None
         assert engine.close()
 
 
+def test_sixty_stops_that_wait_for_their_guests_hold_no_launch_up(database: Database) -> None:
+    waiting = threading.Semaphore(0)
+    launched, may_end = threading.Event(), threading.Event()
+    engine = Engine(database, host_name="local")
+
+    def stop() -> None:
+        waiting.release()
+        assert may_end.wait(120)
+
+    engine.register("stop", stop)
+    engine.register("launch", launched.set)
+    engine.launch()
+    stops = {f"stop-{number}" for number in range(60)}
+    try:
+        with database.transaction(region="us-east-1") as session:
+            for workflow_id in stops:
+                engine.enqueue(session, "stop", key=workflow_id, workflow_id=workflow_id)
+        assert all(waiting.acquire(timeout=60) for _ in stops)
+        with database.transaction(region="us-east-1") as session:
+            engine.enqueue(session, "launch", key="i-1", workflow_id="launch-1")
+        assert launched.wait(60)
+        assert _unfinished(engine, database) >= stops
+        may_end.set()
+        wait_for(lambda: not _unfinished(engine, database), "the end of all of them")
+    finally:
+        may_end.set()
+        assert engine.close()
+
+
 def _unfinished(engine: Engine, database: Database) -> set[str]:
     with database.transaction(mutates=False) as session:
         return engine.unfinished_ids(session)

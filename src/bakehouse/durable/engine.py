@@ -28,6 +28,10 @@ Workflow = Callable[..., None]
 # The application version is pinned: a new release resumes what the old one began.
 _VERSION = "1"
 _POLL_INTERVAL_S = 0.3
+# Many only wait, for a guest to shut down or a capture to be read, and must hold nobody's launch up. What takes more
+# than a thread (reading disks) has a limit of its own where it happens.
+_WORKFLOWS_AT_ONCE = 128
+_THREADS_OF_THE_ENGINE = 16
 _GRACE_S = 5.0
 _UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -76,7 +80,8 @@ class Engine:
                 executor_id=host_name,
                 log_level="WARNING",
                 run_migrations=False,
-                max_executor_threads=32,
+                # Started as they are needed.
+                max_executor_threads=_WORKFLOWS_AT_ONCE + _THREADS_OF_THE_ENGINE,
             )
         )
         self._client: DBOSClient | None = None
@@ -93,7 +98,7 @@ class Engine:
         DBOS.register_queue(
             self._queue,
             partition_worker_concurrency=1,
-            worker_concurrency=16,
+            worker_concurrency=_WORKFLOWS_AT_ONCE,
             polling_interval_sec=_POLL_INTERVAL_S,
             on_conflict="always_update",
         )
