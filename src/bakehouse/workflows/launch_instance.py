@@ -10,6 +10,7 @@ from bakehouse.database.models import now
 from bakehouse.domain import instances
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
+from bakehouse.hypervisor.spec import MachineError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import specs
 from bakehouse.workflows.end_instance import end_launch
@@ -42,14 +43,20 @@ def hydrate_bases(host: Host, instance_id: str) -> None:
 
 
 def prepare_volumes(host: Host, instance_id: str) -> None:
-    """Make the overlays that are missing, and hand all to the machine's uid."""
+    """Make the overlays of volumes that are new, and hand all to the machine's uid.
+
+    MachineError when the file of a volume that was attached before is gone: an empty one would hide what was lost.
+    """
     with host.database.transaction(mutates=False) as session:
         instance = instances.get_any(session, instance_id)
         uid = host.uid_of(instance.uid_number)
-        wanted = [(volume.volume_id, volume.size_gib * GIB) for volume in instance.volumes]
-    for volume_id, size_bytes in wanted:
-        files = host.settings.state.volume(volume_id)
-        volume_files.create_overlay(files, size_bytes=size_bytes, uid=uid)
+        attached = list(instance.volumes)
+    for volume in attached:
+        files = host.settings.state.volume(volume.volume_id)
+        if volume.attachment_state == "attaching":
+            volume_files.create_overlay(files, size_bytes=volume.size_gib * GIB, uid=uid)
+        elif not files.disk.exists():
+            raise MachineError(f"the file of {volume.volume_id} is missing")
         volume_files.give_to(files, uid)
 
 
