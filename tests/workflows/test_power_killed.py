@@ -14,10 +14,10 @@ from tests.workflows.household import assert_running, assert_true, describe, kil
 
 pytestmark = pytest.mark.programs
 
-STOP = ("wait_for_captures", "end_machine", "leave_network", "mark_stopped")
+STOP = ("end_machine", "leave_network", "mark_stopped")
 START = ("hydrate_bases", "prepare_volumes", "start_machine", "mark_running")
 REBOOT = ("bring_down", "boot")
-TERMINATE = ("wait_for_captures", "end_machine", "leave_network", "delete_files", "mark_terminated")
+TERMINATE = ("end_machine", "leave_network", "delete_files", "mark_terminated")
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,7 @@ def create_from_instance(
         raise errors.incorrect_instance_state(instance.instance_id, instance.state, "captured")
     if volumes.find_root(instance) is None:
         raise errors.no_root_volume(instance.instance_id, instance.root_device_name)
+    volumes.check_settled(instance)
     source = session.get(Image, instance.image_id)
     image = Image(
         image_id=new_id(Prefix.IMAGE),

@@ -80,6 +80,15 @@ def check_settled(instance: Instance) -> None:
             raise errors.incorrect_state(f"The volume '{volume.volume_id}' is {volume.attachment_state}.")
 
 
+def check_capturable(session: Session, volume: Volume) -> None:
+    """Refuse a snapshot of a volume that comes or goes, be it with its instance."""
+    if volume.state not in {"available", "in-use"} or volume.attachment_state not in {None, "attached"}:
+        raise errors.incorrect_state(f"The volume '{volume.volume_id}' is not 'available' or 'in-use'.")
+    instance = session.get(Instance, volume.instance_id) if volume.instance_id else None
+    if instance is not None and instance.state == "shutting-down":
+        raise errors.incorrect_state(f"The instance '{instance.instance_id}' of '{volume.volume_id}' is shutting down.")
+
+
 def create(
     session: Session,
     account_id: str,

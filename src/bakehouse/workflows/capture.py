@@ -4,8 +4,11 @@
 
 The machine runs on while the views are read. A stopped machine's disks and a detached volume's are served
 by a process of their own, which lives only within the step that reads.
+
+Invariant: what a capture finds (whose disks they are, which machine has them) is true under the lock, and asked there.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from bakehouse.storage import collector
 from bakehouse.storage.disk_view import DiskView as StorageView
 from bakehouse.storage.disk_view import DiskViewSource
 from bakehouse.workflows import specs
+from bakehouse.workflows.capture_wait import LOOK_AGAIN_S
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.launch_instance import GIB
@@ -33,19 +37,30 @@ from bakehouse.workflows.reachability import guest_agent
 _SHUTDOWN_TIMEOUT_S = 150.0
 _FREEZE_TIMEOUT_S = 10.0
 _COLLECT_TIMEOUT_S = 60.0
+# A guest may take its time until it has taken a disk in.
+_ATTACH_WAIT_S = 240.0
 _WITH_MACHINE = (State.RUNNING, State.STOPPING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one capture reads: an id of its own, the snapshots to fill, whose machine, whose files."""
+    """What one capture reads: an id of its own, the snapshots to fill, whose machine, whose files.
+
+    ``is_settled``: none of the disks is on its way into a machine, where its files change hands.
+    """
 
     capture_id: str
     instance_id: str | None
     uid_number: int | None
+    is_settled: bool
     disks: tuple[CaptureDisk, ...]
     # volume id -> (snapshot under the overlay, newest captured snapshot)
     parents: dict[str, tuple[str | None, str | None]]
+
+    @property
+    def owner_id(self) -> str:
+        """Under whose lock the disks are: the instance's, or the volume's that is attached to none."""
+        return self.instance_id or self.disks[0].volume_id
 
 
 def capture_image(host: Host, image_id: str, no_reboot: bool) -> None:
@@ -85,6 +100,7 @@ def read_job(host: Host, session: Session, subject_id: str) -> Job:
         capture_id=subject_id,
         instance_id=instance_id,
         uid_number=instance.uid_number if instance else None,
+        is_settled=all(volume.attachment_state != "attaching" for volume in volumes.values()),
         disks=tuple(_capture_disk(host, snapshot_id, volume) for snapshot_id, volume in volumes.items()),
         parents={one.volume_id: (one.snapshot_id, one.captured_snapshot_id) for one in volumes.values()},
     )
@@ -109,13 +125,25 @@ def _job(host: Host, subject_id: str) -> Job:
         return read_job(host, session, subject_id)
 
 
+@contextmanager
+def _held(host: Host, subject_id: str) -> Iterator[tuple[Job, Machine | None]]:
+    """The job, and the machine that has its disks if one runs, with the lock under which neither changes."""
+    deadline = time.monotonic() + _ATTACH_WAIT_S
+    while True:
+        owner_id = _job(host, subject_id).owner_id
+        with host.locks[owner_id]:
+            job = _job(host, subject_id)
+            if job.owner_id == owner_id and job.is_settled:
+                yield job, host.machines.find(job.instance_id) if job.instance_id else None
+                return
+        if time.monotonic() > deadline:
+            raise MachineError("a volume of it was being attached for too long")
+        time.sleep(LOOK_AGAIN_S)
+
+
 def begin(host: Host, subject_id: str, no_reboot: bool) -> bool:
     """Take the views; False when no machine has the disks open (they are then read offline)."""
-    job = _job(host, subject_id)
-    if job.instance_id is None:
-        return False
-    with host.locks[job.instance_id]:
-        machine = host.machines.find(job.instance_id)
+    with _held(host, subject_id) as (job, machine):
         if machine is None:
             return False
         if no_reboot:
@@ -162,7 +190,8 @@ def read_views(host: Host, subject_id: str) -> None:
     # Views that are served already are returned as they are: the instant stays the one of ``begin``.
     views = machine.begin_capture(job.capture_id, job.disks)
     try:
-        _read(host, job, views)
+        with host.reading:
+            _read(host, job, views)
     except PartError:
         if reason := machine.capture_failure(job.capture_id):
             raise MachineError(reason) from None
@@ -170,23 +199,31 @@ def read_views(host: Host, subject_id: str) -> None:
 
 
 def read_offline(host: Host, subject_id: str) -> None:
-    """Serve and read the disks of a stopped instance or of detached volumes; nobody may start it meanwhile."""
-    job = _job(host, subject_id)
-    uid = host.uid_of(job.uid_number)
-    with host.database.transaction(mutates=False) as session:
-        rows = [session.get_one(Volume, disk.volume_id) for disk in job.disks]
-        disks = [specs.disk_spec(host, row, root_device_name=None) for row in rows]
-    for disk in disks:
-        parent = job.parents[disk.volume_id][0]
+    """Read what no machine had when the capture began; through its machine, if it has one by now."""
+    for parent, _ in _job(host, subject_id).parents.values():
         if parent is not None:
             hydrate(host, parent)
-    with (
-        host.locks[job.instance_id or job.disks[0].volume_id],
-        disk_server.start_disk_server(
+    while not _read_at_rest(host, subject_id):
+        # It was started, or attached to a machine that runs: its disks are that machine's.
+        if begin(host, subject_id, True):
+            read_views(host, subject_id)
+            return
+
+
+def _read_at_rest(host: Host, subject_id: str) -> bool:
+    """Serve the disks and read them; nobody may start their machine meanwhile. False when it runs."""
+    with host.reading, _held(host, subject_id) as (job, machine):
+        if machine is not None:
+            return False
+        uid = host.uid_of(job.uid_number)
+        with host.database.transaction(mutates=False) as session:
+            rows = [session.get_one(Volume, disk.volume_id) for disk in job.disks]
+            disks = [specs.disk_spec(host, row, root_device_name=None) for row in rows]
+        with disk_server.start_disk_server(
             host.loop, host.settings.state, name=job.capture_id, disks=disks, uid=uid
-        ) as server,
-    ):
-        _read(host, job, server.begin_capture(job.capture_id, job.disks))
+        ) as server:
+            _read(host, job, server.begin_capture(job.capture_id, job.disks))
+    return True
 
 
 def _read(host: Host, job: Job, views: Sequence[DiskView]) -> None:

@@ -3,7 +3,6 @@
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +12,7 @@ from bakehouse.domain import instances, replace_root_volume_tasks, volumes
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.storage import volumes as volume_files
+from bakehouse.workflows.capture_wait import between_captures
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.vpc_network import end_idle_network
 
@@ -20,7 +20,6 @@ from bakehouse.workflows.vpc_network import end_idle_network
 _SHUTDOWN_TIMEOUT_S = 150.0
 _TERMINATION_TIMEOUT_S = 30.0
 _FORCED_TIMEOUT_S = 20.0
-_CAPTURE_WAIT_S = 900.0
 # Longer than any guest is given to shut down.
 _CHANGE_WAIT_S = 240.0
 
@@ -30,7 +29,6 @@ _log = logging.getLogger("bakehouse.end_instance")
 def stop_instance(host: Host, instance_id: str, force: bool, skip_shutdown: bool = False) -> None:
     """Shut the guest down (with less patience if ``force``, or not at all) and mark the instance stopped."""
     timeout_s = _FORCED_TIMEOUT_S if force else _SHUTDOWN_TIMEOUT_S
-    host.engine.step(wait_for_captures, host, instance_id)
     host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else timeout_s)
     host.engine.step(leave_network, host, instance_id)
     host.engine.step(mark_stopped, host, instance_id)
@@ -39,7 +37,6 @@ def stop_instance(host: Host, instance_id: str, force: bool, skip_shutdown: bool
 def terminate_instance(host: Host, instance_id: str, skip_shutdown: bool, force: bool = False) -> None:
     """End the machine, delete what goes with the instance, and give back what it held."""
     timeout_s = _FORCED_TIMEOUT_S if force else _TERMINATION_TIMEOUT_S
-    host.engine.step(wait_for_captures, host, instance_id)
     host.engine.step(end_machine, host, instance_id, 0.0 if skip_shutdown else timeout_s)
     host.engine.step(leave_network, host, instance_id)
     host.engine.step(delete_files, host, instance_id)
@@ -68,20 +65,9 @@ def end_launch(host: Host, instance_id: str, reason: str) -> None:
     _finish_termination(host, instance_id)
 
 
-def wait_for_captures(host: Host, instance_id: str) -> None:
-    """Images being made of a machine are read through it: let them finish."""
-    deadline = time.monotonic() + _CAPTURE_WAIT_S
-    with suppress(PartError):  # a hung machine serves no capture
-        while time.monotonic() < deadline:
-            machine = host.machines.find(instance_id)
-            if machine is None or not machine.captures():
-                return
-            time.sleep(0.5)
-
-
 def end_machine(host: Host, instance_id: str, timeout_s: float) -> None:
-    """Ask the guest to go down; what does not within ``timeout_s`` is ended."""
-    with host.locks[instance_id]:
+    """Ask the guest to go down; what does not within ``timeout_s`` is ended. Captures of its disks end first."""
+    with between_captures(host, instance_id):
         try:
             machine = host.machines.find(instance_id)
             if machine is not None and timeout_s > 0:
@@ -236,7 +222,6 @@ def _stop_one(host: Host, instance_id: str) -> None:
             message="Server.ScheduledStop: Stopped by the host's administrator",
         )
     try:
-        wait_for_captures(host, instance_id)
         end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
         leave_network(host, instance_id)
         mark_stopped(host, instance_id)

@@ -3,6 +3,7 @@
 Invariant: nothing here decides anything; it only holds what was built.
 """
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ from bakehouse.settings import Settings
 from bakehouse.storage.bases import Bases
 from bakehouse.storage.snapshots import Snapshots
 
+# Each has two threads that are busy: more at once would only make every one slower.
+_READERS = 16
+
 
 @dataclass(kw_only=True)
 class Host:
@@ -31,6 +35,7 @@ class Host:
     who has the disk open while it is attached to none; and one per VPC, see vpc_network.py. Who takes two takes the
     instance's first. ``freezing`` holds one per instance, too, taken last: whoever freezes or thaws its guest holds it.
     ``in_doubt`` are instances whose guest may have been left frozen; the reachability watch takes them out again.
+    ``reading`` has room for as many captures as read disks at the same time; who waits for it holds no lock.
     """
 
     settings: Settings
@@ -47,6 +52,7 @@ class Host:
     locks: Locks = field(default_factory=Locks)
     freezing: Locks = field(default_factory=Locks)
     in_doubt: set[str] = field(default_factory=set)
+    reading: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_READERS))
 
     @property
     def machine_overhead_mib(self) -> int:

@@ -11,13 +11,10 @@ from bakehouse.errors import PartError
 from bakehouse.hypervisor import disk_server
 from bakehouse.hypervisor.spec import MachineError
 from bakehouse.workflows import specs
+from bakehouse.workflows.capture_wait import CAPTURE_WAIT_S, LOOK_AGAIN_S
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.launch_instance import GIB
-
-# As long as an instance's end waits for its captures.
-_CAPTURE_WAIT_S = 900.0
-_LOOK_AGAIN_S = 0.5
 
 
 def modify_volume(host: Host, volume_id: str) -> None:
@@ -33,11 +30,11 @@ def modify_volume(host: Host, volume_id: str) -> None:
 
 def grow(host: Host, volume_id: str) -> None:
     """Grow the disk where it is: in its machine, or alone. A disk that is being captured grows afterwards."""
-    deadline = time.monotonic() + _CAPTURE_WAIT_S
+    deadline = time.monotonic() + CAPTURE_WAIT_S
     while not _try_to_grow(host, volume_id):
         if time.monotonic() > deadline:
             raise MachineError(f"{volume_id} was being captured for too long")
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _try_to_grow(host: Host, volume_id: str) -> bool:

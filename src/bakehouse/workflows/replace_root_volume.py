@@ -11,23 +11,21 @@ import logging
 import time
 from contextlib import suppress
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from bakehouse.database.models import Instance, ReplaceRootVolumeTask, Snapshot, Volume
-from bakehouse.domain import instances, replace_root_volume_tasks, snapshots
+from bakehouse.database.models import Instance, ReplaceRootVolumeTask, Volume
+from bakehouse.domain import instances, replace_root_volume_tasks
 from bakehouse.domain.instances import State
 from bakehouse.errors import PartError
 from bakehouse.hypervisor.spec import ExitReason, MachineError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import volumes
-from bakehouse.workflows.end_instance import end_machine, wait_for_captures
+from bakehouse.workflows.capture_wait import CAPTURE_WAIT_S, LOOK_AGAIN_S, is_capture_pending
+from bakehouse.workflows.end_instance import end_machine
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.launch_instance import bring_up, hydrate_bases, prepare_volumes
 from bakehouse.workflows.machine_exited import enqueue_exit, watch_machine
 
-_CAPTURE_WAIT_S = 900.0
-_LOOK_AGAIN_S = 0.5
 _SHUTDOWN_TIMEOUT_S = 150.0
 
 _log = logging.getLogger("bakehouse.replace_root_volume")
@@ -65,41 +63,22 @@ def make_replacement(host: Host, task_id: str) -> None:
 
 def begin_exchange(host: Host, task_id: str) -> None:
     """Let captures of the instance end: they are read through its machine. None begins from now on."""
-    deadline = time.monotonic() + _CAPTURE_WAIT_S
+    deadline = time.monotonic() + CAPTURE_WAIT_S
     while True:
         with host.database.transaction() as session:
             task = _get_task(session, task_id)
-            if not _is_being_captured(session, task.instance_id):
+            if not is_capture_pending(session, task.instance_id):
                 if task.state == replace_root_volume_tasks.PENDING:
                     task.state = replace_root_volume_tasks.IN_PROGRESS
                 return
         if time.monotonic() > deadline:
             raise MachineError("the instance was being captured for too long")
-        time.sleep(_LOOK_AGAIN_S)
-
-
-def _is_being_captured(session: Session, instance_id: str) -> bool:
-    attached = select(Volume.volume_id).where(Volume.instance_id == instance_id)
-    pending = select(Snapshot.snapshot_id).where(Snapshot.state == snapshots.PENDING, Snapshot.volume_id.in_(attached))
-    return session.scalars(pending).first() is not None
+        time.sleep(LOOK_AGAIN_S)
 
 
 def end_old_machine(host: Host, task_id: str) -> None:
     """Have the guest shut down: its other volumes stay, and the old root may be kept."""
-    instance_id = _read_task(host, task_id).instance_id
-    while True:
-        wait_for_captures(host, instance_id)
-        with host.locks[instance_id]:  # under which captures begin: none is cut off
-            if not _serves_captures(host, instance_id):
-                end_machine(host, instance_id, _SHUTDOWN_TIMEOUT_S)
-                return
-
-
-def _serves_captures(host: Host, instance_id: str) -> bool:
-    with suppress(PartError):  # a hung machine serves none
-        machine = host.machines.find(instance_id)
-        return machine is not None and bool(machine.captures())
-    return False
+    end_machine(host, _read_task(host, task_id).instance_id, _SHUTDOWN_TIMEOUT_S)
 
 
 def exchange_roots(host: Host, task_id: str) -> None:

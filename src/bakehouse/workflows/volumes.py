@@ -1,10 +1,14 @@
 """CreateVolume, DeleteVolume, AttachVolume, DetachVolume after the answer."""
 
+from contextlib import suppress
+
 from bakehouse.database.models import Volume
 from bakehouse.domain import instances, volumes
 from bakehouse.errors import PartError
+from bakehouse.hypervisor.spec import MachineError
 from bakehouse.storage import volumes as volume_files
 from bakehouse.workflows import specs
+from bakehouse.workflows.capture_wait import between_captures
 from bakehouse.workflows.host import Host
 from bakehouse.workflows.hydrate import hydrate
 from bakehouse.workflows.launch_instance import GIB
@@ -60,8 +64,9 @@ def make_disk(host: Host, volume_id: str) -> None:
 
 
 def remove_disk(host: Host, volume_id: str) -> None:
-    """Delete the files."""
-    volume_files.delete(host.settings.state.volume(volume_id))
+    """Delete the files, once nothing reads them for a snapshot."""
+    with between_captures(host, volume_id):
+        volume_files.delete(host.settings.state.volume(volume_id))
 
 
 def set_volume_state(host: Host, volume_id: str, state: str) -> None:
@@ -95,12 +100,14 @@ def plug_in(host: Host, volume_id: str) -> None:
 
 
 def unplug(host: Host, volume_id: str, force: bool) -> None:
-    """Unplug from a running machine and take the files back."""
+    """Unplug from a running machine and take the files back; captures, which read through it, end first."""
     with host.database.transaction(mutates=False) as session:
         instance_id = session.get_one(Volume, volume_id).instance_id
     if instance_id is None:
         return
-    with host.locks[instance_id]:
+    with between_captures(host, instance_id) as is_free:
+        if not is_free:
+            raise MachineError(f"{volume_id} was being captured for too long")
         machine = host.machines.find(instance_id)
         if machine is not None:
             timeout_s = _FORCED_DETACH_TIMEOUT_S if force else _DETACH_TIMEOUT_S
@@ -116,6 +123,8 @@ def mark_attached(host: Host, volume_id: str) -> None:
 
 
 def mark_detached(host: Host, volume_id: str) -> None:
-    """Available again."""
+    """Available again, and the files no machine's: an attachment that failed may have handed them over."""
+    with suppress(PartError):  # something of a guest's making lies there: nobody gets in any more
+        volume_files.give_to(host.settings.state.volume(volume_id), host.uid_of(None))
     with host.database.transaction() as session:
         instances.detach(session.get_one(Volume, volume_id))

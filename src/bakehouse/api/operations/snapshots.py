@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bakehouse import errors
 from bakehouse.api.authorization import authorize_copied_tags
 from bakehouse.api.context import Parameters, Reply, RequestContext
 from bakehouse.api.filters import FilterTable
@@ -54,8 +53,7 @@ def create_snapshot(context: RequestContext, request: Parameters) -> Reply:
     """Write a pending snapshot; its reading runs after the answer."""
     session = context.session
     volume = volumes.get(session, context.account_id, request["VolumeId"])
-    if volume.state not in {"available", "in-use"} or volume.attachment_state not in {None, "attached"}:
-        raise errors.incorrect_state(f"The volume '{volume.volume_id}' is not 'available' or 'in-use'.")
+    volumes.check_capturable(session, volume)
     snapshot = snapshots.create(session, context.account_id, volume, request.get("Description", ""))
     wanted = tags.tags_for(request.get("TagSpecifications"), "snapshot")
     tags.put_tags(session, context.account_id, snapshot.snapshot_id, "snapshot", wanted)
