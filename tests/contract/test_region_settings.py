@@ -108,7 +108,7 @@ def test_a_setting_is_of_one_account_and_one_region(database: Database) -> None:
         ([{"ImageProviders": [MAKER], "ImageNames": ["web*", "base"]}], {"web-1"}),
         ([{"ImageProviders": ["amazon"]}, {"ImageNames": ["db-1"]}], {"base", "db-1"}),
     ],
-    ids=str,
+    ids=lambda given: str(sorted(given) if isinstance(given, set) else given),  # the same in every lane
 )
 def test_an_image_is_allowed_when_it_meets_all_of_one_criterion(
     database: Database, criteria: list[dict[str, Any]], others: set[str]
