@@ -15,7 +15,7 @@ DEBIAN_PACKAGES_WITHOUT_ROOT = ("uidmap",)
 
 DEBIAN_VERSIONS = {"bookworm": 12, "trixie": 13}
 #: The stable Debian that boots fastest under TCG; docs/decisions/0010-base-image.md has the figures.
-DEFAULT_RELEASE = "trixie"
+DEFAULT_RELEASE = "bookworm"
 DEFAULT_USER = "admin"
 
 PACKAGES = (
