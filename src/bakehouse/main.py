@@ -29,6 +29,7 @@ from bakehouse.domain import accounts, organizations
 from bakehouse.domain.iam import keys
 from bakehouse.durable.engine import Engine, StepObserver
 from bakehouse.errors import PartError
+from bakehouse.guest.base_image.recipe import DEFAULT_RELEASE
 from bakehouse.guest.metadata import MetadataServer
 from bakehouse.host import diagnosis
 from bakehouse.host.endpoint import (
@@ -353,10 +354,13 @@ def _storage(settings: Settings) -> Iterator[tuple[Database, Snapshots]]:
         database.close()
 
 
-def build_base_image(settings: Settings, report: add_image.Report) -> str:
-    """Build and add the base image unless it is there; return its id. May run beside a service."""
+def build_base_image(settings: Settings, report: add_image.Report, *, release: str | None = None) -> str:
+    """Build and add the base image unless it is there; return its id. May run beside a service.
+
+    ``release`` is Debian's code name; None for the one that instances boot fastest from.
+    """
     with _storage(settings) as (database, store):
-        return add_image.ensure_base_image(settings, database, store, report)
+        return add_image.ensure_base_image(settings, database, store, report, release=release or DEFAULT_RELEASE)
 
 
 def import_image(settings: Settings, source: Path | str, *, name: str, progress: add_image.Report) -> str:

@@ -15,12 +15,17 @@ app = typer.Typer(no_args_is_help=True, help="Build the base image, import cloud
 
 
 @app.command()
-def build(context: typer.Context) -> None:
+def build(
+    context: typer.Context,
+    release: Annotated[
+        str | None, typer.Option(help="Debian's code name: bookworm (12, by default) or trixie (13).")
+    ] = None,
+) -> None:
     """Build the Debian base image from Debian's archive; it becomes a public AMI of `amazon` in every region."""
     from bakehouse.main import build_base_image
 
     with progress_bar() as progress:
-        image_id = build_base_image(context.obj, progress)
+        image_id = build_base_image(context.obj, progress, release=release)
     out.print(image_id)
 
 

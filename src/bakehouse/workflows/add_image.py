@@ -15,7 +15,7 @@ from sqlalchemy import select
 from bakehouse.database.models import Image, Snapshot, now
 from bakehouse.database.session import Database, everywhere
 from bakehouse.domain import accounts, block_devices, image_copies, images, snapshots
-from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest
+from bakehouse.guest.base_image.build import BaseImage, build_base_image, inputs_digest, require_known
 from bakehouse.host.files import make_passable_directory
 from bakehouse.ids import Prefix, new_id
 from bakehouse.settings import Settings
@@ -30,9 +30,10 @@ GIB = 1 << 30
 Report = Callable[[str, int, int], None]
 
 
-def ensure_base_image(settings: Settings, database: Database, store: Snapshots, report: Report) -> str:
-    """Return the id of the base image, built now if none was built from these inputs."""
-    digest = inputs_digest()
+def ensure_base_image(settings: Settings, database: Database, store: Snapshots, report: Report, *, release: str) -> str:
+    """Return the id of the base image of Debian ``release``, built now if none was built from these inputs."""
+    require_known(release)
+    digest = inputs_digest(release)
     marker = f"inputs {digest[:16]}"
     _copy_missing(settings, database, store)
     with database.transaction(region=settings.region) as session:
@@ -48,7 +49,7 @@ def ensure_base_image(settings: Settings, database: Database, store: Snapshots, 
     with _scratch(settings) as scratch:
         disk = scratch / "base.raw"
         built = build_base_image(
-            disk, scratch=scratch, progress=lambda stage, part: report(stage, round(part * 100), 100)
+            disk, release=release, scratch=scratch, progress=lambda stage, part: report(stage, round(part * 100), 100)
         )
         return _add(
             settings, database, store, disk, image=built, description=f"{built.description} ({marker})", report=report

@@ -69,9 +69,7 @@ def build_base_image(output: Path, *, release: str = DEFAULT_RELEASE, scratch: P
     ``progress`` gets what is being done and the fraction done (0 to 1). Raises BaseImageError (something is
     missing on this host) or RootFilesystemError, BootDiskError, CommandFailed (a step failed).
     """
-    if release not in recipe.DEBIAN_VERSIONS:
-        known = ", ".join(recipe.DEBIAN_VERSIONS)
-        raise BaseImageError(f"no recipe for Debian release {release!r} (there are: {known})")
+    require_known(release)
     plan = Recipe(release=release)
     require_programs()
     _require_keys(release)
@@ -102,6 +100,13 @@ def inputs_digest(release: str = DEFAULT_RELEASE) -> str:
     for module in (apt_configuration, boot_disk, root_filesystem):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
+
+
+def require_known(release: str) -> None:
+    """Raise BaseImageError naming the releases that there are recipes for."""
+    if release not in recipe.DEBIAN_VERSIONS:
+        known = ", ".join(recipe.DEBIAN_VERSIONS)
+        raise BaseImageError(f"no recipe for Debian release {release!r} (there are: {known})")
 
 
 def require_programs() -> None:
