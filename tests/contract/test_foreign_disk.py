@@ -20,8 +20,9 @@ UID = 1_900_000_009 if os.geteuid() == 0 else None
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)  # qemu-img runs as nobody who owns a thing here
+    for path in (tmp_path, *tmp_path.parents):  # qemu-img runs as nobody who owns a thing here
+        if path.stat().st_mode & 0o011 != 0o011:
+            path.chmod(0o755)
     return tmp_path
 
 
