@@ -102,6 +102,7 @@ class Story:
                     state="in-use" if is_attached else "available",
                     instance_id=INSTANCE if is_attached else None,
                     attachment_state=attachment_state,
+                    device_name="/dev/xvda" if is_attached else None,
                 )
             )
             session.flush()

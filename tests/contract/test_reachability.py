@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse.database.models import Snapshot, Volume
 from bakehouse.guest.agent import GuestAgent
-from bakehouse.workflows import reachability, reconcile, upkeep
+from bakehouse.workflows import capture, reachability, reconcile, upkeep
 from bakehouse.workflows.reachability import ReachabilityWatch
 from tests.framework.patience import PATIENCE_S, wait_for
 from tests.framework.rows import ACCOUNT
@@ -165,10 +165,7 @@ def test_a_guest_that_froze_too_late_is_thawed(stub: StubHost, watch: Reachabili
     look_until(watch, lambda: not guest.is_frozen, "the guest is thawed")
 
 
-def test_a_restarted_service_is_in_doubt_about_guests_that_were_being_captured(
-    stub: StubHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reconcile, "_adopt_interface", lambda host, instance_id: True)
+def test_a_restarted_service_is_in_doubt_about_guests_that_were_being_captured(stub: StubHost) -> None:
     stub.run(BAD)
     stub.run(GOOD)
     with stub.database.transaction(region="us-east-1") as session:
@@ -176,7 +173,7 @@ def test_a_restarted_service_is_in_doubt_about_guests_that_were_being_captured(
             volume_id = name.replace("i-", "vol-")
             session.add(volume_of(volume_id, instance_id=name))
             session.add(snapshot_of(volume_id, state=state))
-    reconcile.adopt_running(stub.host)
+    capture.doubt_all(stub.host)
     assert stub.host.in_doubt == {GOOD}
     assert stub.agents[GOOD].commands == []
 
@@ -187,7 +184,7 @@ def test_whatever_reattaching_to_one_machine_comes_to_others_are_reattached_to(
     def fail() -> None:
         raise RecursionError
 
-    monkeypatch.setattr(reconcile, "_adopt_interface", lambda host, instance_id: True)
+    monkeypatch.setattr(reconcile, "_adopt_network", lambda host, vpc_id, alive: None)
     stub.run(BAD)
     stub.run(GOOD)
     stub.machines.before_find[BAD] = fail

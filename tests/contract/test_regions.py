@@ -111,6 +111,7 @@ def test_only_tables_that_are_shared_by_all_regions_are_without_one() -> None:
         "iam_roles",
         "iam_tags",
         "iam_users",
+        "image_snapshots",
         "interface_groups",
         "key_sessions",
         "launch_permissions",

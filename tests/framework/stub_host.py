@@ -67,6 +67,7 @@ class StubHost:
             settings=SimpleNamespace(state=self.state),
             uid_of=lambda number: None,
             find_network=lambda vpc_id: None,
+            networks=SimpleNamespace(vpc_ids=list),
             locks=Locks(),
             freezing=Locks(),
             in_doubt=set(),
