@@ -91,11 +91,6 @@ def unauthorized_operation(message: str) -> ApiError:
     return ApiError("UnauthorizedOperation", message, status=403)
 
 
-def opt_in_required(message: str) -> ApiError:
-    """A paid image without a subscription; 401 as EC2 answers."""
-    return ApiError("OptInRequired", message, status=401)
-
-
 # --- requests: form -----------------------------------------------------------------------------------------
 
 
@@ -144,11 +139,6 @@ def unsupported_parameter(name: str) -> ApiError:
     used").
     """
     return ApiError("InvalidParameter", f"The parameter {name} is not supported by this service")
-
-
-def invalid_parameter(message: str) -> ApiError:
-    """A parameter that cannot be used here, such as a group of another VPC."""
-    return ApiError("InvalidParameter", message)
 
 
 def invalid_parameter_value(message: str) -> ApiError:
@@ -247,21 +237,6 @@ def dependency_violation(message: str) -> ApiError:
     return ApiError("DependencyViolation", message)
 
 
-def insufficient_instance_capacity(message: str) -> ApiError:
-    """The host has no room. EC2 lists it among its server errors: status 500."""
-    return ApiError("InsufficientInstanceCapacity", message, status=500)
-
-
-def instance_limit_exceeded(message: str) -> ApiError:
-    """More instances than the account may have."""
-    return ApiError("InstanceLimitExceeded", message)
-
-
-def tag_limit_exceeded() -> ApiError:
-    """More than 50 tags on one resource."""
-    return ApiError("TagLimitExceeded", "The maximum number of tags for each resource is 50")
-
-
 def invalid_id(resource_id: str) -> ApiError:
     """An id of no kind that can be tagged."""
     return ApiError("InvalidID", f"The ID '{resource_id}' is not valid")
@@ -302,29 +277,10 @@ def image_name_malformed() -> ApiError:
 # --- instances ----------------------------------------------------------------------------------------------
 
 
-def instance_not_found(*instance_ids: str) -> ApiError:
-    """No such instance in the account."""
-    if len(instance_ids) == 1:
-        message = f"The instance ID '{instance_ids[0]}' does not exist"
-    else:
-        message = f"The instance IDs '{', '.join(instance_ids)}' do not exist"
-    return ApiError("InvalidInstanceID.NotFound", message)
-
-
-def instance_id_malformed(instance_id: str) -> ApiError:
-    """Not the form of an instance id."""
-    return ApiError("InvalidInstanceID.Malformed", f'Invalid id: "{instance_id}"')
-
-
 def incorrect_instance_state(instance_id: str, state: str, wanted: str) -> ApiError:
     """E.g. starting a terminated instance. ``wanted`` continues "from which it can be"."""
     message = f"The instance '{instance_id}' is not in a state from which it can be {wanted} (it is {state})."
     return ApiError("IncorrectInstanceState", message)
-
-
-def user_data_malformed(message: str) -> ApiError:
-    """User data that is not base64, or larger than 16 KB."""
-    return ApiError("InvalidUserData.Malformed", message)
 
 
 def block_device_mapping_invalid(message: str) -> ApiError:
@@ -436,11 +392,6 @@ def permission_not_found(message: str) -> ApiError:
     return ApiError("InvalidPermission.NotFound", message)
 
 
-def permission_malformed(message: str) -> ApiError:
-    """A rule that says nothing or nonsense."""
-    return ApiError("InvalidPermission.Malformed", message)
-
-
 def group_rule_not_found(rule_id: str) -> ApiError:
     """No such rule id."""
     message = f"The security group rule ID '{rule_id}' does not exist"
@@ -456,16 +407,6 @@ def rules_limit_exceeded() -> ApiError:
     """More rules than a group may have."""
     message = "The maximum number of rules per security group has been reached."
     return ApiError("RulesPerSecurityGroupLimitExceeded", message)
-
-
-def vpc_not_found(vpc_id: str) -> ApiError:
-    """No such VPC in the account."""
-    return ApiError("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
-
-
-def subnet_not_found(subnet_id: str) -> ApiError:
-    """No such subnet in the account."""
-    return ApiError("InvalidSubnetID.NotFound", f"The subnet ID '{subnet_id}' does not exist")
 
 
 def network_interface_not_found(interface_id: str) -> ApiError:

@@ -69,25 +69,9 @@ def label_limit_exceeded(maximum: int) -> ApiError:
     return ApiError("ParameterVersionLabelLimitExceeded", message)
 
 
-def pattern_mismatch() -> ApiError:
-    """The value does not match the parameter's AllowedPattern."""
-    message = "Parameter value, cannot be validated against allowedPattern."
-    return ApiError("ParameterPatternMismatchException", message)
-
-
-def invalid_allowed_pattern(reason: str) -> ApiError:
-    """An AllowedPattern that cannot be used."""
-    return ApiError("InvalidAllowedPatternException", f"The allowed pattern is not valid: {reason}")
-
-
 def invalid_key_id(key_id: str) -> ApiError:
     """A key that does not exist; there is one here."""
     return ApiError("InvalidKeyId", f"Invalid keyId {key_id}: parameters are encrypted with alias/aws/ssm.")
-
-
-def unsupported_type(parameter_type: str) -> ApiError:
-    """A type that cannot be put together with the rest."""
-    return ApiError("UnsupportedParameterType", f"The parameter type {parameter_type} is not supported here.")
 
 
 def invalid_filter_key(key: str) -> ApiError:

@@ -12,7 +12,6 @@ import json
 import secrets
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -136,17 +135,9 @@ class GuestAgent:
         with suppress(GuestUnreachableError):
             self._run("guest-shutdown", {"mode": mode}, timeout_s=_SHUTDOWN_ANSWER_S)
 
-    def set_time(self, *, timeout_s: float = 10) -> None:
-        """Set the guest's clock to the host's."""
-        self._run("guest-set-time", {"time": time.time_ns()}, timeout_s=timeout_s)
-
     def read_file(self, path: str, *, limit_bytes: int = 16 << 20, timeout_s: float = 60) -> bytes:
         """A file of the guest; GuestError when it is longer than ``limit_bytes``."""
         return self._loop.call(self._read_file(path, limit_bytes, timeout_s), timeout_s=None)
-
-    def write_file(self, path: str, content: bytes, *, timeout_s: float = 60) -> None:
-        """Write a file in the guest, with the agent's umask and ownership."""
-        self._loop.call(self._write_file(path, content, timeout_s), timeout_s=None)
 
     def _run(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float) -> Any:
         async def work() -> Any:

@@ -132,11 +132,6 @@ def find_tun_node(state: StateDirectory, *, is_root: bool) -> Path:
     return state.tun_device
 
 
-def is_tun_usable() -> bool:
-    """Tell whether a service without root could make taps (for diagnosis)."""
-    return os.access(SYSTEM_TUN, os.R_OK | os.W_OK)
-
-
 def _is_open_to_all(path: Path) -> bool:
     try:
         return path.stat().st_mode & 0o006 == 0o006
