@@ -174,20 +174,6 @@ class GuestAgent:
                 if _field(part, "eof") or not _field(part, "count"):
                     return bytes(content)
 
-    async def _write_file(self, path: str, content: bytes, timeout_s: float) -> None:
-        async with (
-            self._conversation(timeout_s) as say,
-            _open_file(say, {"path": path, "mode": "w"}) as handle,
-        ):
-            offset = 0
-            while offset < len(content):
-                part = base64.b64encode(content[offset : offset + _FILE_CHUNK_BYTES]).decode()
-                reply = await say.execute("guest-file-write", {"handle": handle, "buf-b64": part})
-                written = _number(_field(reply, "count"))
-                if written <= 0:
-                    raise GuestError(f"{path} in the guest takes no more")
-                offset += written
-
     @asynccontextmanager
     async def _conversation(self, timeout_s: float) -> AsyncIterator["_Conversation"]:
         """A synchronised channel; GuestUnreachableError when nobody answers in time."""
