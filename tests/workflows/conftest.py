@@ -43,6 +43,13 @@ def mortal() -> Iterator[MortalService]:
         yield service
 
 
+@pytest.fixture(autouse=True)
+def _alive(mortal: MortalService) -> None:
+    """Whatever became of the service in a test that failed, the next one has it running."""
+    if mortal.service.process.poll() is not None:
+        mortal.start()
+
+
 @pytest.fixture(scope="module")
 def mortal_on_postgresql() -> Iterator[MortalService]:
     """Another one, with all rows and the engine's in PostgreSQL."""
